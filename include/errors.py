@@ -1,0 +1,119 @@
+"""Everything that goes wrong here, and whether trying again could help.
+
+* AssetflowError
+    - TransientError            the same call may succeed later: retry
+        . ServiceUnavailable    429, 5xx, refused connection, time-out, half an answer
+        . SourceChanged         a source file changed while it was read
+    - PermanentError            a person has to change something: fail at once
+        . InvalidInput          a request, preset, file or setting; carries every problem found
+        . AccessDenied          401 or 403: never taken for an absence
+        . NotFound              a definite "not there"
+        . MalformedAnswer       a service answered something that cannot be read
+        . AssetExists           the target is not empty
+        . AssetBusy             another run works on the same asset
+        . StagingMissing        the staging folder of this run is gone
+        . CommandFailed         a command ended with an error, a signal or its time limit
+        . ComputationFailed     Code Ocean ended a computation or data asset as failed
+        . VerificationFailed    what a store holds is not what was sent
+        . RunIncomplete         the run's report has failures
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with one item, and how to mend it."""
+
+    item: str
+    """What it is about: a job, a preset key, a file, an asset location."""
+
+    field: str
+    """Dotted path of the field or key, or ``""`` when the item as a whole is meant."""
+
+    reason: str
+    """What was found and what was expected."""
+
+    fix: str = ""
+    """What to do about it, or ``""`` when the reason says it."""
+
+    def __str__(self) -> str:
+        where = f"{self.item}: {self.field}" if self.field else self.item
+        return f"{where}: {self.reason}" + (f" ({self.fix})" if self.fix else "")
+
+
+class AssetflowError(Exception):
+    """The root of every error raised by this project."""
+
+
+class TransientError(AssetflowError):
+    """The same call may succeed later."""
+
+
+class ServiceUnavailable(TransientError):
+    """A service did not answer, or answered that it cannot answer now."""
+
+
+class SourceChanged(TransientError):
+    """A source file changed while it was read."""
+
+
+class PermanentError(AssetflowError):
+    """Trying again cannot help; a person has to change something."""
+
+
+class InvalidInput(PermanentError):
+    """What a person gave cannot be used; all problems at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        if not problems:
+            raise ValueError("InvalidInput needs at least one problem")
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__(f"{count}:\n" + "\n".join(f"  - {problem}" for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type[InvalidInput], tuple[Sequence[Problem]]]:
+        return (type(self), (self.problems,))
+
+
+class AccessDenied(PermanentError):
+    """A service refused: says nothing about whether the thing exists."""
+
+
+class NotFound(PermanentError):
+    """A service said definitely that the thing is not there."""
+
+
+class MalformedAnswer(PermanentError):
+    """A service answered something that cannot be read."""
+
+
+class AssetExists(PermanentError):
+    """The target of an upload is not empty."""
+
+
+class AssetBusy(PermanentError):
+    """Another run works on the same asset."""
+
+
+class StagingMissing(PermanentError):
+    """The staging folder of this run is gone."""
+
+
+class CommandFailed(PermanentError):
+    """A command ended with an error, a signal or its time limit."""
+
+
+class ComputationFailed(PermanentError):
+    """Code Ocean ended a computation, or the making of a data asset, as failed."""
+
+
+class VerificationFailed(PermanentError):
+    """What a store holds is not what was sent."""
+
+
+class RunIncomplete(PermanentError):
+    """Some of what a run was asked for was not done."""
