@@ -1,0 +1,67 @@
+"""S3, from the Airflow connection to the client that domain code is given."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    from include.clients.runs_bucket import RunsBucket
+    from include.clients.s3 import ObjectWriter, S3Client
+
+RETRY_CONFIG = {"retries": {"mode": "standard", "max_attempts": 5}, "max_pool_connections": 32}
+"""boto3's own retries for throttling and dropped connections; a pool as wide as our thread pools."""
+
+
+class AssetStoreHook(BaseHook):
+    """
+    Hand out the S3 clients built from one Airflow connection.
+
+    :param aws_conn_id: an AWS connection; ``endpoint_url`` in its extra points it elsewhere than AWS.
+    """
+
+    conn_name_attr = "aws_conn_id"
+    default_conn_name = "assetflow_s3"
+
+    def __init__(self, aws_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.aws_conn_id = aws_conn_id
+
+    @cached_property
+    def _provider_hook(self) -> S3Hook:
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+        from botocore.config import Config
+
+        return S3Hook(aws_conn_id=self.aws_conn_id, config=Config(**RETRY_CONFIG))
+
+    @cached_property
+    def client(self) -> S3Client:
+        """Single objects, listings and conditional writes."""
+        from include.clients.s3 import S3Client
+
+        return S3Client(self._provider_hook.get_conn())
+
+    def writer(self, bucket: str, *, part_size_bytes: int) -> ObjectWriter:
+        """Bulk upload into one bucket."""
+        from include.clients.s3 import ObjectWriter
+
+        credentials = self._provider_hook.get_credentials()
+        return ObjectWriter(
+            bucket=bucket,
+            endpoint_url=self._provider_hook.conn_config.get_service_endpoint_url("s3"),
+            access_key=credentials.access_key,
+            secret_key=credentials.secret_key,
+            session_token=credentials.token,
+            region=self._provider_hook.conn_region_name,
+            part_size_bytes=part_size_bytes,
+        )
+
+    def runs_bucket(self, bucket: str) -> RunsBucket:
+        """Plans, reports, claims and journals."""
+        from include.clients.runs_bucket import RunsBucket
+
+        return RunsBucket(self.client, bucket)

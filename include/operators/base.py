@@ -1,0 +1,98 @@
+"""What the named tasks of ``transform_and_upload_v2`` have in common."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.hooks.s3 import AssetStoreHook
+from include.settings import settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.acquisitions.claim import RunIdentity
+    from include.acquisitions.plan import RunPlan, TaskPlan
+    from include.clients.runs_bucket import RunsBucket
+
+PLAN_TASK_ID = "plan_run"
+"""The task whose XCom is the plan of the run."""
+
+
+class AcquisitionOperator(BaseOperator):
+    """
+    One named task of a run: read the plan, honour ``skip_task``, then do the work.
+
+    A skipped task ends as *skipped* and what comes after it still runs (``none_failed``). In a dry run
+    only tasks that write nothing do their work.
+    """
+
+    runs_in_dry_run: ClassVar[bool] = False
+    """Whether the task writes nothing and says something worth knowing before a real run."""
+
+    needs_claim: ClassVar[bool] = False
+    """Whether the task writes to a store, so that its run must still hold the asset."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("trigger_rule", "none_failed")
+        super().__init__(**kwargs)
+
+    @cached_property
+    def asset_store(self) -> AssetStoreHook:
+        """S3."""
+        return AssetStoreHook()
+
+    @cached_property
+    def runs_bucket(self) -> RunsBucket:
+        """Plans, reports, claims and journals."""
+        return self.asset_store.runs_bucket(settings().runs_bucket)
+
+    def execute(self, context: Context) -> Any:
+        plan = read_plan(context)
+        task = self.task_plan(plan)
+        if task.skip:
+            raise AirflowSkipException(f"skip_task is set for {self.task_id}")
+        if plan.dry_run and not self.runs_in_dry_run:
+            raise AirflowSkipException("dry run: nothing is written")
+        if self.needs_claim:
+            from include.acquisitions.claim import hold
+
+            hold(self.runs_bucket, plan.location, run_identity(plan), is_active=is_active)
+        return self.carry_out(plan, task, context)
+
+    def task_plan(self, plan: RunPlan) -> TaskPlan:
+        """The part of the plan that is this task's."""
+        return plan.tasks[self.task_id]
+
+    def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> Any:
+        """Do the work and return something small."""
+        raise TypeError(f"{type(self).__name__} does not say what it does")
+
+
+def read_plan(context: Context) -> RunPlan:
+    """The plan that ``plan_run`` made for this run."""
+    from include.acquisitions.plan import RunPlan
+
+    return RunPlan.model_validate(context["ti"].xcom_pull(task_ids=PLAN_TASK_ID))
+
+
+def run_identity(plan: RunPlan) -> RunIdentity:
+    """Who this run is, for claims."""
+    from include.acquisitions.claim import RunIdentity
+
+    return RunIdentity(dag_id=plan.dag_id, run_id=plan.run_id)
+
+
+def is_active(dag_id: str, run_id: str) -> bool:
+    """Whether Airflow knows that run and has not finished it."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    return (
+        RuntimeTaskInstance.get_dr_count(
+            dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]
+        )
+        > 0
+    )
