@@ -4,11 +4,15 @@
     - TransientError            the same call may succeed later: retry
         . ServiceUnavailable    429, 5xx, refused connection, time-out, half an answer
         . SourceChanged         a source file changed while it was read
+        . RecordChanged         somebody else changed a record between plan and act
     - PermanentError            a person has to change something: fail at once
         . InvalidInput          a request, preset, file or setting; carries every problem found
         . AccessDenied          401 or 403: never taken for an absence
         . NotFound              a definite "not there"
         . MalformedAnswer       a service answered something that cannot be read
+        . RecordRefused         DocDB will not store or find a record as asked
+        . DuplicateRecords      DocDB holds several records of one asset
+        . PreconditionFailed    an object is not in the state that the write asked for
         . AssetExists           the target is not empty
         . AssetBusy             another run works on the same asset
         . StagingMissing        the staging folder of this run is gone
@@ -61,6 +65,10 @@ class SourceChanged(TransientError):
     """A source file changed while it was read."""
 
 
+class RecordChanged(TransientError):
+    """Somebody else changed a record between plan and act."""
+
+
 class PermanentError(AssetflowError):
     """Trying again cannot help; a person has to change something."""
 
@@ -89,6 +97,18 @@ class NotFound(PermanentError):
 
 class MalformedAnswer(PermanentError):
     """A service answered something that cannot be read."""
+
+
+class RecordRefused(PermanentError):
+    """DocDB will not store or find a record as asked."""
+
+
+class DuplicateRecords(PermanentError):
+    """DocDB holds several records of one asset."""
+
+
+class PreconditionFailed(PermanentError):
+    """A conditional write found the object in another state; nothing was written."""
 
 
 class AssetExists(PermanentError):
