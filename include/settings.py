@@ -11,8 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+VERSION = "0.1.0"
+"""Version of the project, as in pyproject.toml."""
 
 
 class Settings(BaseSettings):
@@ -49,6 +52,13 @@ class Settings(BaseSettings):
         "/assetflow/job_types", description="Root of the presets in the parameter store."
     )
 
+    parameter_store_connection: SecretStr | None = Field(
+        None,
+        validation_alias="AIRFLOW_CONN_ASSETFLOW_PARAMETER_STORE",
+        description="Airflow's connection to the parameter store, for the command line; without it, "
+        "the ordinary AWS configuration is used.",
+    )
+
     # Records
     docdb_database: str = Field("metadata_index", description="DocDB database of the records.")
     docdb_collection_v1: str = Field("data_assets", description="Collection of schema-v1 records.")
@@ -62,6 +72,11 @@ class Settings(BaseSettings):
     )
     mail_from: str = Field("assetflow@localhost", description="Sender of the mails.")
     support_contact: str = Field("", description="Whom a mail about a failure points to.")
+
+    # Commands
+    command_env_file: str | None = Field(
+        None, description="File behind `%ENV_FILE`: environment for commands that reach AWS."
+    )
 
     # Uploads
     upload_workers: int = Field(16, ge=1, description="Files of one asset uploaded at a time.")

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from include.clients.runs_bucket import RunsBucket
     from include.clients.s3 import ObjectWriter, S3Client
 
-RETRY_CONFIG = {"retries": {"mode": "standard", "max_attempts": 5}, "max_pool_connections": 32}
-"""boto3's own retries for throttling and dropped connections; a pool as wide as our thread pools."""
+ATTEMPTS = 5
+"""How often boto3 sends a request that is throttled or whose connection drops."""
+
+CONNECTIONS = 32
+"""As many as the widest of our thread pools."""
 
 
 class AssetStoreHook(BaseHook):
@@ -36,7 +39,11 @@ class AssetStoreHook(BaseHook):
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
         from botocore.config import Config
 
-        return S3Hook(aws_conn_id=self.aws_conn_id, config=Config(**RETRY_CONFIG))
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            max_pool_connections=CONNECTIONS,
+        )
+        return S3Hook(aws_conn_id=self.aws_conn_id, config=config)
 
     @cached_property
     def client(self) -> S3Client:
@@ -49,13 +56,10 @@ class AssetStoreHook(BaseHook):
         """Bulk upload into one bucket."""
         from include.clients.s3 import ObjectWriter
 
-        credentials = self._provider_hook.get_credentials()
         return ObjectWriter(
-            bucket=bucket,
+            bucket,
+            session=self._provider_hook.get_session(),
             endpoint_url=self._provider_hook.conn_config.get_service_endpoint_url("s3"),
-            access_key=credentials.access_key,
-            secret_key=credentials.secret_key,
-            session_token=credentials.token,
             region=self._provider_hook.conn_region_name,
             part_size_bytes=part_size_bytes,
         )

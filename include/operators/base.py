@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
@@ -36,10 +36,6 @@ class AcquisitionOperator(BaseOperator):
     needs_claim: ClassVar[bool] = False
     """Whether the task writes to a store, so that its run must still hold the asset."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("trigger_rule", "none_failed")
-        super().__init__(**kwargs)
-
     @cached_property
     def asset_store(self) -> AssetStoreHook:
         """S3."""
@@ -58,9 +54,10 @@ class AcquisitionOperator(BaseOperator):
         if plan.dry_run and not self.runs_in_dry_run:
             raise AirflowSkipException("dry run: nothing is written")
         if self.needs_claim:
-            from include.acquisitions.claim import hold
+            from include.acquisitions.claim import acquire
 
-            hold(self.runs_bucket, plan.location, run_identity(plan), is_active=is_active)
+            # Not only looked at but taken: a resumed run gave the asset back when it failed.
+            acquire(self.runs_bucket, plan.location, run_identity(plan), is_active)
         return self.carry_out(plan, task, context)
 
     def task_plan(self, plan: RunPlan) -> TaskPlan:
@@ -84,6 +81,22 @@ def run_identity(plan: RunPlan) -> RunIdentity:
     from include.acquisitions.claim import RunIdentity
 
     return RunIdentity(dag_id=plan.dag_id, run_id=plan.run_id)
+
+
+def recall(context: Context, key: str) -> str | None:
+    """What an earlier try of this task instance stored under *key*, such as the id of outside work."""
+    value = context["task_state_store"].get(key)
+    return None if value is None else str(value)
+
+
+def store(context: Context, key: str, value: str) -> None:
+    """Keep *value* for later tries of this task instance."""
+    context["task_state_store"].set(key, value)
+
+
+def label_instance(context: Context, modality: str) -> None:
+    """Show a mapped task instance under its modality instead of its number."""
+    cast("dict[str, Any]", context)["modality"] = modality
 
 
 def is_active(dag_id: str, run_id: str) -> bool:

@@ -1,0 +1,72 @@
+"""The task before the named ones: settle every setting of the run and take hold of the asset."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from include.hooks.parameter_store import ParameterStoreHook
+from include.hooks.s3 import AssetStoreHook
+from include.operators.base import is_active, run_identity
+from include.settings import settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.acquisitions.plan import RunPlan
+
+
+class PlanRunOperator(BaseOperator):
+    """
+    Turn the run's conf, the presets and the deployment's settings into one plan.
+
+    A conf that cannot be used fails here, with all its problems and before anything is written. Unless
+    it is a dry run, the asset is claimed: a second run of the same asset fails here too.
+
+    :returns: the plan as JSON; every later task reads it and nothing else.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from include.acquisitions.claim import acquire
+        from include.clients.runs_bucket import plan_key
+
+        plan = self.resolve(context)
+        for warning in plan.warnings:
+            self.log.warning("%s: %s", plan.location, warning)
+        shown = plan.model_dump(mode="json", exclude_defaults=True)
+        self.log.info("Plan of %s:\n%s", plan.location, json.dumps(shown, indent=2))
+        if not plan.dry_run:
+            runs_bucket = AssetStoreHook().runs_bucket(settings().runs_bucket)
+            acquire(runs_bucket, plan.location, run_identity(plan), is_active)
+            runs_bucket.write(plan_key(plan.dag_id, plan.run_key), plan.model_dump(mode="json"))
+        return plan.model_dump(mode="json")
+
+    def resolve(self, context: Context) -> RunPlan:
+        """Conf, presets and deployment, merged."""
+        from include.acquisitions.plan import Deployment, resolve_plan
+        from include.acquisitions.trigger_form import job_from_params
+
+        job, dry_run = job_from_params(context["params"])
+        deployment = settings()
+        return resolve_plan(
+            job,
+            presets=ParameterStoreHook().client,
+            deployment=Deployment(
+                buckets={
+                    "open": deployment.open_bucket,
+                    "private": deployment.private_bucket,
+                    "default": (
+                        deployment.open_bucket
+                        if deployment.default_bucket == "open"
+                        else deployment.private_bucket
+                    ),
+                },
+                staging_root=deployment.staging_root,
+                preset_prefix=deployment.preset_prefix,
+            ),
+            dag_id=context["dag_run"].dag_id,
+            run_id=context["dag_run"].run_id,
+            dry_run=dry_run,
+        )

@@ -1,0 +1,152 @@
+"""The asset in Code Ocean and its record in DocDB."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from include.hooks.code_ocean import CodeOceanHook
+from include.hooks.docdb import DocDbHook
+from include.operators.base import AcquisitionOperator, read_plan, recall, store
+from include.operators.waiting import wait_here
+from include.settings import settings
+from include.triggers.code_ocean import DataAssetTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from include.acquisitions.plan import RunPlan, TaskPlan
+    from include.assets.core_files import Generation
+
+REGISTER_TASK_ID = "register_data_asset_to_codeocean"
+
+DATA_ASSET_POLL_INTERVAL_S = 15.0
+
+
+class RegisterDataAssetToCodeoceanOperator(AcquisitionOperator):
+    """
+    Make the uploaded asset a data asset of Code Ocean; its files stay in the bucket.
+
+    A live asset of the same bucket and prefix is used instead of making a second one, whether an
+    earlier try or somebody else made it.
+
+    :returns: ``asset_id`` and whether it ``is_new``.
+    """
+
+    needs_claim: ClassVar[bool] = True
+
+    def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> dict[str, Any]:
+        from include.acquisitions.registration import check_ready, data_asset_params, find_or_create
+
+        code_ocean = CodeOceanHook().client
+        planned = data_asset_params(
+            plan,
+            is_public=plan.bucket == settings().open_bucket,
+            custom_metadata_keys=code_ocean.custom_metadata_keys(),
+            data_description_tags=data_description_tags(plan),
+        )
+        found = find_or_create(planned.params, code_ocean, known_id=recall(context, "asset_id"))
+        store(context, "asset_id", found.asset_id)
+        if not found.is_ready and not wait_here(
+            lambda: check_ready(code_ocean.data_asset(found.asset_id))
+        ):
+            self.log.info("Data asset %s is still a draft; waiting for it", found.asset_id)
+            self.defer(
+                trigger=DataAssetTrigger(found.asset_id, DATA_ASSET_POLL_INTERVAL_S),
+                method_name="finish_registration",
+                kwargs={"is_new": found.is_new},
+            )
+        return self.finish_registration(
+            context, {"external_id": found.asset_id}, is_new=found.is_new
+        )
+
+    def finish_registration(
+        self, context: Context, event: dict[str, Any], *, is_new: bool
+    ) -> dict[str, Any]:
+        """Share the asset and verify that it shows our bucket and prefix."""
+        from include.acquisitions.registration import Registration, finish
+
+        plan = read_plan(context)
+        registration = Registration(event["external_id"], is_ready=False, is_new=is_new)
+        finish(registration, plan.location, CodeOceanHook().client)
+        return {"asset_id": registration.asset_id, "is_new": is_new}
+
+
+class UpdateDocdbRecordOperator(AcquisitionOperator):
+    """
+    Let the record of the asset hold its metadata and its Code Ocean id, and read it back.
+
+    ``job_settings.overwrite_record`` takes the asset's metadata over what the record says; what is
+    replaced goes to the journal in the runs bucket first.
+
+    :returns: what was done with which record.
+    """
+
+    needs_claim: ClassVar[bool] = True
+
+    def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> dict[str, Any]:
+        from include.acquisitions.registration import update_record
+
+        registration = context["ti"].xcom_pull(task_ids=REGISTER_TASK_ID) or {}
+        aggregate = self.asset_store.client.read_json(
+            plan.bucket, f"{plan.location.key_prefix}metadata.nd.json"
+        )
+        generation = generation_of(aggregate)
+        update = update_record(
+            plan.location,
+            plan.asset_name,
+            aggregate,
+            registration.get("asset_id"),
+            docdb_hook(generation).client,
+            generation=generation,
+            now=datetime.now(UTC),
+            journal=self.journal(plan) if task.job_settings.get("overwrite_record") else None,
+        )
+        return {
+            "record_id": update.record_id,
+            "action": update.action.value,
+            "filled": list(update.filled),
+            "replaced": list(update.replaced),
+            "kept": list(update.kept),
+        }
+
+    def journal(self, plan: RunPlan) -> Any:
+        """Keeps the values that a record is about to lose."""
+        from include.clients.runs_bucket import journal_key
+
+        def keep(record_id: str, old_values: Any) -> None:
+            key = journal_key(plan.dag_id, plan.run_key, f"record-{record_id}")
+            text = json.dumps(dict(old_values), default=str)
+            self.runs_bucket.write(key, json.loads(text))
+
+        return keep
+
+
+def data_description_tags(plan: RunPlan) -> list[str]:
+    """``tags`` of the staged ``data_description.json``; none when it has none."""
+    path = plan.asset_folder / "data_description.json"
+    if not path.is_file():
+        return []
+    tags = json.loads(path.read_bytes()).get("tags")
+    return [str(tag) for tag in tags] if isinstance(tags, list) else []
+
+
+def generation_of(aggregate: dict[str, Any]) -> Generation:
+    """Schema generation of an aggregate: the second says what it is by ``object_type``."""
+    from include.assets.core_files import Generation
+
+    return Generation.V2 if aggregate.get("object_type") else Generation.V1
+
+
+def docdb_hook(generation: Generation) -> DocDbHook:
+    """The collection in which records of that generation are kept."""
+    from include.assets.core_files import Generation
+
+    deployment = settings()
+    collection = (
+        deployment.docdb_collection_v2
+        if generation is Generation.V2
+        else deployment.docdb_collection_v1
+    )
+    return DocDbHook(deployment.docdb_database, collection)
