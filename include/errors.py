@@ -4,6 +4,7 @@
     - TransientError            the same call may succeed later: retry
         . ServiceUnavailable    429, 5xx, refused connection, time-out, half an answer
         . SourceChanged         a source file changed while it was read
+        . CommandInterrupted    a command says that the same command may succeed later
         . RecordChanged         somebody else changed a record between plan and act
     - PermanentError            a person has to change something: fail at once
         . InvalidInput          a request, preset, file or setting; carries every problem found
@@ -63,6 +64,10 @@ class ServiceUnavailable(TransientError):
 
 class SourceChanged(TransientError):
     """A source file changed while it was read."""
+
+
+class CommandInterrupted(TransientError):
+    """A command ended with the exit code that says that it may succeed later."""
 
 
 class RecordChanged(TransientError):

@@ -83,7 +83,7 @@ def data_asset_params(
     """
     from codeocean.models.data_asset import AWSS3Source, DataAssetParams, Source
 
-    settings = _read_settings(plan.tasks[TASK].job_settings)
+    settings = read_settings(plan.tasks[TASK].job_settings)
     job = plan.job
     platform = job.platform.abbreviation if job.platform else None
     # Jobs of the second generation have no platform: their modalities say what was done.
@@ -121,7 +121,12 @@ def data_asset_params(
     return PlannedAsset(params, warnings)
 
 
-def _read_settings(job_settings: Mapping[str, Any]) -> RegistrationSettings:
+def read_settings(job_settings: Mapping[str, Any]) -> RegistrationSettings:
+    """The task's settings, checked.
+
+    Raises:
+        InvalidInput: every problem.
+    """
     try:
         return RegistrationSettings.model_validate(job_settings)
     except ValidationError as error:

@@ -20,9 +20,12 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from include.errors import CommandFailed, InvalidInput, Problem
+from include.errors import CommandFailed, CommandInterrupted, InvalidInput, Problem
 
 TRACEBACK = "Traceback (most recent call last):"
+
+TRY_AGAIN = 75
+"""``EX_TEMPFAIL``: the exit code of a command that may succeed when it is run again."""
 
 SHOWN_LINES = 200
 """How many of a failed command's last lines an error shows at most."""
@@ -178,6 +181,8 @@ def raise_for_outcome(outcome: Outcome) -> None:
 
     Raises:
         CommandFailed: says how it ended, where its log is, and what it said last.
+        CommandInterrupted: the same, for a command that exits with :data:`TRY_AGAIN` or died with
+            the process that waited for it.
     """
     if outcome.succeeded:
         return
@@ -197,7 +202,9 @@ def raise_for_outcome(outcome: Outcome) -> None:
     detail = f" ({outcome.detail})" if outcome.detail else ""
     log = f"; its log is {outcome.log_path}" if outcome.log_path else ""
     said = "\n".join(last_words(outcome.last_lines)) or "(it printed nothing)"
-    raise CommandFailed(f"Command {outcome.name} {how}{detail}{log}. It said last:\n{said}")
+    may_succeed = outcome.exit_code == TRY_AGAIN or outcome.ending is Ending.CALLER_GONE
+    kind = CommandInterrupted if may_succeed else CommandFailed
+    raise kind(f"Command {outcome.name} {how}{detail}{log}. It said last:\n{said}")
 
 
 def last_words(lines: tuple[str, ...]) -> list[str]:

@@ -10,7 +10,7 @@ import requests
 import stamina
 from codeocean.error import Error
 from requests.adapters import HTTPAdapter
-from requests_toolbelt.adapters.socket_options import (  # type: ignore[import-untyped]
+from requests_toolbelt.adapters.socket_options import (
     TCPKeepAliveAdapter,
 )
 from urllib3.exceptions import NewConnectionError
@@ -144,7 +144,7 @@ class LimitedAdapter(HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
 
-class KeptAliveAdapter(LimitedAdapter, TCPKeepAliveAdapter):  # type: ignore[misc]
+class KeptAliveAdapter(LimitedAdapter, TCPKeepAliveAdapter):
     """Also keeps idle connections open, as the SDK's own adapter does."""
 
 

@@ -34,7 +34,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 TICK_S: Final = 0.1
 """How often the caller, the clock and the request to cancel are looked at."""

@@ -60,7 +60,8 @@ class GatherPreliminaryMetadataOperator(AcquisitionOperator):
         from include.acquisitions.mapper import MetadataMapper, settings_shape, wants_mapper
         from include.transformations.environments import find_environment
 
-        if not wants_mapper(gather_settings, image=task.image):
+        own_command = task.command_script is not None
+        if not own_command and not wants_mapper(gather_settings, image=task.image):
             return None
 
         def script(chosen: Mapping[str, Any]) -> str:
@@ -69,7 +70,6 @@ class GatherPreliminaryMetadataOperator(AcquisitionOperator):
         def run(command: Command) -> Outcome:
             return follow(command, self.log)
 
-        own_command = task.command_script is not None
         return MetadataMapper(
             acquired=acquired(plan),
             settings=gather_settings,

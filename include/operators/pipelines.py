@@ -176,7 +176,6 @@ class RunCodeoceanPipelineOperator(AcquisitionOperator):
         computation_id = recall(context, "computation_id") or ""
         asset = finish_capture(capture, event["external_id"], code_ocean)
         if capture.docdb_settings is not None:
-
             record_result(
                 asset,
                 computation_id,

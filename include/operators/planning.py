@@ -30,9 +30,11 @@ class PlanRunOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from include.acquisitions.claim import acquire
+        from include.acquisitions.plan_checks import check_plan
         from include.clients.runs_bucket import plan_key
 
         plan = self.resolve(context)
+        check_plan(plan)
         for warning in plan.warnings:
             self.log.warning("%s: %s", plan.location, warning)
         shown = plan.model_dump(mode="json", exclude_defaults=True)

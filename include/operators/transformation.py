@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from include.errors import CommandFailed
 from include.operators.base import AcquisitionOperator, label_instance
 from include.operators.commands import command_environment, command_script, follow
 from include.settings import settings
@@ -81,7 +82,6 @@ class CompressDataOperator(AcquisitionOperator):
     ) -> dict[str, Any]:
         """Run the preset's command, and see to it that there is output and a process record."""
         from include.acquisitions.runner import Command, raise_for_outcome
-        from include.errors import CommandFailed
 
         record_path = plan.work_folder / "processes" / f"{self.modality}.json"
         working_folder = plan.work_folder / "commands" / self.modality
@@ -152,11 +152,13 @@ def time_limit_s(task: TaskPlan) -> float | None:
 
 def process_record(task: TaskPlan, outcome: Outcome, source: Path, target: Path) -> dict[str, Any]:
     """What ``processing.json`` will say about a command that left no record of its own."""
+    if outcome.started_at is None or outcome.ended_at is None:
+        raise CommandFailed(f"Command {outcome.name} does not say when it ran; run it again")
     return {
         "name": task.image or "command_script",
         "software_version": task.image_version,
-        "start_date_time": outcome.started_at.isoformat() if outcome.started_at else None,
-        "end_date_time": outcome.ended_at.isoformat() if outcome.ended_at else None,
+        "start_date_time": outcome.started_at.isoformat(),
+        "end_date_time": outcome.ended_at.isoformat(),
         "input_location": str(source),
         "output_location": str(target),
         "code_url": task.image or "",

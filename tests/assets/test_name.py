@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -46,10 +47,8 @@ def test_a_chain_of_derived_names_is_read_back_as_it_was_printed(label, acquired
 
 @given(st.text(max_size=40) | st.from_regex(r"\A[a-z_]{1,9}_2024-0[1-3]-3[01]_1[0-9]-60-00\Z"))
 def test_any_text_is_read_and_printed_the_same_or_refused(text):
-    try:
+    with suppress(InvalidInput):
         assert str(parse_asset_name(text)) == text
-    except InvalidInput as error:
-        assert error.problems
 
 
 def test_platform_and_subject_are_seen_in_a_former_name():
@@ -117,8 +116,10 @@ def test_what_is_no_name_is_refused(text):
         "a\nb",
         "a\u200bb",
         "\ud800",
-    ]
-    + ["a" * 181, "2024-01-01_00-00-00", "a_2024-01-01_00-00-00_b"],
+        "a" * 181,
+        "2024-01-01_00-00-00",
+        "a_2024-01-01_00-00-00_b",
+    ],
 )
 def test_a_label_that_would_not_be_safe_as_a_folder_is_refused(label):
     with pytest.raises(InvalidInput, match="label"):

@@ -16,7 +16,7 @@ OWNER = "9d0a4a1c-0000-4000-8000-000000000001"
 OWNER_EMAIL = "scientist@example.org"
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """A request that gets an error for an answer."""
 
     def __init__(self, status: int, message: str) -> None:

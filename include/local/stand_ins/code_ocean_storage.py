@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class StorageRefused(Exception):  # noqa: N818
+class StorageRefused(Exception):
     """Why an asset cannot be made from, or written to, a bucket."""
 
 

@@ -1,0 +1,153 @@
+"""Which run holds an asset: two runs of one asset at once cannot both write.
+
+A claim is one JSON object in the runs bucket, made only if it is not there and replaced or deleted
+only while it is still the one that was read. It has no expiry: whether its run still works is asked
+from Airflow. A run that was cleared, retried or killed finds its own claim and goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from include.assets.location import AssetLocation
+from include.errors import AssetBusy, MalformedAnswer, NotFound, PreconditionFailed
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+"""Times a claim that changes under our eyes is looked at again."""
+
+
+class RunIdentity(BaseModel):
+    """One DAG run, as Airflow names it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    dag_id: str
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"{self.dag_id} / {self.run_id}"
+
+
+class ClaimStore(Protocol):
+    """The JSON objects of the runs bucket."""
+
+    def read_with_etag(self, key: str) -> tuple[Any, str]:
+        """One object and its ETag.
+
+        Raises:
+            NotFound: it is definitely not there.
+        """
+
+    def write(
+        self, key: str, content: Any, *, if_none_match: bool = False, if_match: str | None = None
+    ) -> str:
+        """Write one object under a condition; its ETag.
+
+        Raises:
+            PreconditionFailed: the condition does not hold.
+        """
+
+    def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """Delete one object under a condition."""
+
+
+def claim_key(location: AssetLocation) -> str:
+    """Where it says which run holds the asset."""
+    return f"claims/{location.bucket}/{location.name}.json"
+
+
+def acquire(
+    store: ClaimStore,
+    location: AssetLocation,
+    run: RunIdentity,
+    is_active: Callable[[str, str], bool],
+) -> None:
+    """Take the asset for *run*; nothing changes when it has it.
+
+    Args:
+        is_active: whether Airflow has a run (DAG id, run id) that is not finished. It raises when
+            Airflow does not answer: then nobody's claim is taken over.
+
+    Raises:
+        AssetBusy: another run works on the asset.
+    """
+    for _ in range(ATTEMPTS):
+        found = _read(store, location)
+        if found is None:
+            condition: dict[str, Any] = {"if_none_match": True}
+        else:
+            holder, etag = found
+            if holder == run:
+                return
+            if is_active(holder.dag_id, holder.run_id):
+                raise _busy(location, holder)
+            logger.info("%s: taking over the claim of %s, which ended", location, holder)
+            condition = {"if_match": etag}
+        # The nonce makes each claim another object, also a second one of the same run.
+        claim = {**run.model_dump(), "nonce": uuid4().hex}
+        try:
+            store.write(claim_key(location), claim, **condition)
+        except PreconditionFailed:
+            # Somebody was faster; or it was us, and the answer was lost on its way. Look again.
+            continue
+        logger.info("%s: claimed by %s", location, run)
+        return
+    raise AssetBusy(f"{location}: the claim keeps changing hands; try again later")
+
+
+def hold(store: ClaimStore, location: AssetLocation, run: RunIdentity) -> None:
+    """Make sure that *run* still has the asset. One request; to be called before writing.
+
+    Raises:
+        AssetBusy: it has not.
+    """
+    found = _read(store, location)
+    if found is None:
+        raise AssetBusy(
+            f"{location}: nobody has claimed it, not even {run}; "
+            "clear plan_run to claim it again, once no other run works on it"
+        )
+    if found[0] != run:
+        raise _busy(location, found[0])
+
+
+def release(store: ClaimStore, location: AssetLocation, run: RunIdentity) -> bool:
+    """Give the asset back; a claim that is not this run's stays.
+
+    Returns:
+        Whether this run had it.
+    """
+    found = _read(store, location)
+    if found is None or found[0] != run:
+        return False
+    try:
+        store.delete(claim_key(location), if_match=found[1])
+    except PreconditionFailed:
+        return False
+    logger.info("%s: released by %s", location, run)
+    return True
+
+
+def _read(store: ClaimStore, location: AssetLocation) -> tuple[RunIdentity, str] | None:
+    key = claim_key(location)
+    try:
+        content, etag = store.read_with_etag(key)
+    except NotFound:
+        return None
+    try:
+        return RunIdentity.model_validate(content), etag
+    except ValidationError as error:
+        raise MalformedAnswer(f"{key} is not a claim; look at it and delete it") from error
+
+
+def _busy(location: AssetLocation, holder: RunIdentity) -> AssetBusy:
+    return AssetBusy(
+        f"{location} is being worked on by {holder}; wait until that run has ended, or end it"
+    )
