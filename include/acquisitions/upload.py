@@ -146,6 +146,8 @@ class Upload:
         self._progress_interval_s = progress_interval_s
         self._stop = threading.Event()
         self._failures: dict[str, Exception] = {}
+        self._outages = 0
+        self._lock = threading.Lock()
         self._retrying = Retrying(
             stop=stop_after_attempt(3),
             wait=wait_random_exponential(multiplier=0.5, max=10),
@@ -322,10 +324,10 @@ class Upload:
         """Note the failure of one file; stop when the others cannot fare better."""
         logger.warning("%s%s: %s", self._location.key_prefix, file.relative, error)
         self._failures[file.relative] = error
-        is_hopeless = isinstance(error, (AccessDenied, NotFound))
-        outages = sum(isinstance(one, ServiceUnavailable) for one in self._failures.copy().values())
-        if is_hopeless or outages >= self._workers:
-            self._stop.set()
+        with self._lock:
+            self._outages += isinstance(error, ServiceUnavailable)
+            if isinstance(error, (AccessDenied, NotFound)) or self._outages >= self._workers:
+                self._stop.set()
 
     def _may_pass(self, error: BaseException) -> bool:
         return isinstance(error, TransientError) and not self._stop.is_set()

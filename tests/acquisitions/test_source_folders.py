@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -158,6 +157,8 @@ def test_what_cannot_be_uploaded_is_a_problem(
     [problem] = problems_of({"ecephys": source}, root)
     assert "bad" in problem
     assert said in problem
+    if said == "leads to itself":  # seen at once, not after the kernel's forty turns
+        assert problem.count("bad") == 1
 
 
 @pytest.mark.parametrize(
@@ -266,13 +267,10 @@ def test_a_metadata_file_must_be_a_file_below_the_roots(
         check_source_folders({"ecephys": source}, [root], metadata_dir=source.parent)
 
 
-def test_ten_thousand_files_take_no_time_to_speak_of(root: Path, source: Path) -> None:
+def test_ten_thousand_files_in_a_hundred_folders_are_all_seen(root: Path, source: Path) -> None:
     for folder in range(100):
         (source / f"{folder:03}").mkdir()
         for number in range(100):
             (source / f"{folder:03}" / str(number)).touch()
-    started_s = time.process_time()
     found = check_source_folders({"ecephys": source}, [root]).folders["ecephys"]
-    assert found.files == 10_001
-    # A tenth of what a slow machine may take; guards against reading or opening the files.
-    assert time.process_time() - started_s < 10
+    assert (found.files, found.size_bytes) == (10_001, 5)

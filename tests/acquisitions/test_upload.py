@@ -285,7 +285,11 @@ def test_a_file_that_appears_meanwhile_is_sent_too(place: Place) -> None:
 
 def test_a_file_that_keeps_changing_is_named_after_a_few_rounds(place: Place) -> None:
     path = place.folder / "ecephys" / "a.bin"
-    writer = Meddling(place.writer, "a.bin", lambda times: path.write_bytes(b"x" * times * 10))
+
+    def meddle(times: int) -> None:
+        path.write_bytes(b"x" * times * 10)
+
+    writer = Meddling(place.writer, "a.bin", meddle)
     with pytest.raises(SourceChanged, match=r"a\.bin"):
         place.upload(writer=writer)
     assert writer.times == ROUNDS
