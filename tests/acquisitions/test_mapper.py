@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping
@@ -24,10 +23,11 @@ from include.acquisitions.mapper import (
 from include.acquisitions.metadata_settings import GatherSettings
 from include.acquisitions.runner import Command, Ending, Outcome
 from include.errors import CommandFailed, InvalidInput
+from include.transformations.environments import build_environment
 from tests.acquisitions.metadata_fakes import ACQUIRED, ACQUISITION, INSTRUMENT, FakeService, Place
 
-REAL_ENVIRONMENT = "ASSETFLOW_TEST_MAPPER_PYTHON"
-"""Names the Python of a built ``metadata_mapper`` environment."""
+ENVIRONMENTS = Path(__file__).parents[2] / ".local" / "environments"
+"""Job environments; shared with the stacks of the demo and of the tests."""
 
 
 @pytest.fixture
@@ -267,16 +267,13 @@ def run_here(command: Command) -> Outcome:
     )
 
 
-@pytest.mark.skipif(
-    REAL_ENVIRONMENT not in os.environ, reason=f"{REAL_ENVIRONMENT} names no built environment"
-)
 def test_the_real_mapper_merges_parts_and_leaves_the_users_folder_alone(place: Place) -> None:
     place.give(instrument_ecephys=INSTRUMENT, acquisition_ecephys=ACQUISITION)
     before = sorted(place.user.iterdir())
     mapper = make_mapper(
         place,
         run_here,
-        python=Path(os.environ[REAL_ENVIRONMENT]),
+        python=build_environment("metadata-mapper", ENVIRONMENTS),
         job_settings={"enrichment_settings": {"enabled": False}},
     )
     gathered = place.gather(FakeService(), mapper=mapper)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from include.acquisitions.runner import (
     TRACEBACK,
+    TRY_AGAIN,
     Command,
     CommandState,
     Ending,
@@ -20,7 +21,7 @@ from include.acquisitions.runner import (
     raise_for_outcome,
     run_to_end,
 )
-from include.errors import CommandFailed, InvalidInput
+from include.errors import CommandFailed, CommandInterrupted, InvalidInput
 
 
 class ScriptedRunner:
@@ -108,7 +109,6 @@ def test_a_name_that_could_leave_its_folder_is_refused(name):
         (ended(Ending.SIGNAL, exit_code=None, signal=9), r"SIGKILL \(out of memory\?\)"),
         (ended(Ending.TIME_LIMIT), "at its time limit"),
         (ended(Ending.CANCELLED), "was cancelled"),
-        (ended(Ending.CALLER_GONE), "the process that waited for it died"),
         (ended(Ending.LOST, exit_code=None), "left no word"),
         (ended(exit_code=1, detail="NODE_FAIL"), r"exit code 1 \(NODE_FAIL\)"),
         (ended(exit_code=1, log_path="/logs/x.log"), "its log is /logs/x.log"),
@@ -116,6 +116,18 @@ def test_a_name_that_could_leave_its_folder_is_refused(name):
 )
 def test_a_failure_says_how_it_ended(outcome, said):
     with pytest.raises(CommandFailed, match=f"Command work .*{said}"):
+        raise_for_outcome(outcome)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (ended(exit_code=TRY_AGAIN), "ended with exit code 75"),
+        (ended(Ending.CALLER_GONE), "the process that waited for it died"),
+    ],
+)
+def test_a_failure_that_may_pass_is_worth_another_try(outcome, said):
+    with pytest.raises(CommandInterrupted, match=f"Command work .*{said}"):
         raise_for_outcome(outcome)
 
 

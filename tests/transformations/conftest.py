@@ -15,14 +15,15 @@ from include.transformations.environment_paths import FOLDER
 from include.transformations.environments import build_environment, command_environment
 
 ROOT = Path(__file__).parents[2]
-TEST_ENVIRONMENTS = ROOT / ".local" / "test-environments"
+ENVIRONMENTS = ROOT / ".local" / "environments"
+"""Shared with the stacks of the demo and of the tests; builders wait for each other."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
 def environments_root() -> Path:
-    return TEST_ENVIRONMENTS
+    return ENVIRONMENTS
 
 
 @pytest.fixture(scope="session")
