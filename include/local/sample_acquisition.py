@@ -35,9 +35,9 @@ def write_sample_acquisition(
     started_at: datetime,
     *,
     ffmpeg: Path | None,
-    channels: int = 32,
-    recording_s: int = 10,
-    video_s: int = 4,
+    channels: int = 16,
+    recording_s: int = 5,
+    video_s: int = 3,
 ) -> dict[str, Path]:
     """Write the acquisition and return the folder of each modality.
 
@@ -99,9 +99,8 @@ def write_tables(folder: Path) -> None:
 def write_video(path: Path, ffmpeg: Path, *, duration_s: int) -> None:
     """Write a video such as a camera's fast encoder leaves: large, of good quality."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pattern = (
-        f"testsrc2=size=640x480:rate=50:duration={duration_s},noise=alls=12:allf=t,format=gray"
-    )
+    source = f"testsrc2=size=320x240:rate=50:duration={duration_s}"
+    pattern = f"{source},noise=alls=12:allf=t,format=gray"
     command = [
         str(ffmpeg), "-hide_banner", "-loglevel", "error", "-y", "-f", "lavfi", "-i", pattern,
         "-c:v", "libx264", "-preset", "ultrafast", "-crf", "10", "-pix_fmt", "yuv420p", str(path),
