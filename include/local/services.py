@@ -81,6 +81,18 @@ class S3(Service):
                 CreateBucketConfiguration={"LocationConstraint": "us-west-2"},
             )
 
+    def empty_bucket(self, name: str) -> None:
+        """Delete every object of the bucket and every unfinished upload."""
+        client = self.client()
+        for uploads in client.get_paginator("list_multipart_uploads").paginate(Bucket=name):
+            for upload in uploads.get("Uploads", []):
+                client.abort_multipart_upload(
+                    Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"]
+                )
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+            if keys := [{"Key": found["Key"]} for found in page.get("Contents", [])]:
+                client.delete_objects(Bucket=name, Delete={"Objects": keys, "Quiet": True})
+
     def remove_bucket(self, name: str) -> None:
         """Delete the bucket with everything in it, in one request."""
         address = f"http://{LOOPBACK}:{self.port_of('filer')}/buckets/{quote(name)}?recursive=true"
