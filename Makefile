@@ -15,18 +15,20 @@ $(STAMP): requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements-dev.txt)"
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.txt requirements-dev.txt
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/$(BIN)/python" -m include.cli "$$@"\n' "$(CURDIR)" "$(CURDIR)" > $(BIN)/assetflow
+	@chmod +x $(BIN)/assetflow
 	@touch $(STAMP)
 
 install: $(STAMP)  ## the virtual environment, from the locked requirements
 
 demo: $(STAMP)  ## a sample acquisition from this machine to S3, Code Ocean and DocDB, and what landed
-	$(BIN)/python -m include.cli demo
+	$(BIN)/assetflow demo
 
 up: $(STAMP)  ## embedded services and Airflow, serving until Ctrl-C
-	$(BIN)/python -m include.cli local up
+	$(BIN)/assetflow local up
 
 down: $(STAMP)  ## stop what `make up` started
-	$(BIN)/python -m include.cli local down
+	$(BIN)/assetflow local down
 
 test: $(STAMP)  ## all tests
 	$(BIN)/python -m pytest

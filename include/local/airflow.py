@@ -180,7 +180,6 @@ class Airflow:
                 "worker_log_server_port": self.scheduler.port,
                 "trigger_log_server_port": self.triggerer.port,
             },
-            "usage_data_collection": {"enabled": False},
         }
         variables = {
             f"AIRFLOW__{section.upper()}__{option.upper()}": str(value)
