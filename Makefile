@@ -15,7 +15,7 @@ $(STAMP): requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements-dev.txt)"
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.txt requirements-dev.txt
-	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/$(BIN)/python" -m include.cli "$$@"\n' "$(CURDIR)" "$(CURDIR)" > $(BIN)/assetflow
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/$(BIN)/python" -m %s "$$@"\n' "$(CURDIR)" "$(CURDIR)" include.cli > $(BIN)/assetflow
 	@chmod +x $(BIN)/assetflow
 	@touch $(STAMP)
 
