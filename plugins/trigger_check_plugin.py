@@ -5,25 +5,20 @@ Airflow imports this file in every component, so what it needs is imported on fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 
-def check_transform_and_upload(conf: Mapping[str, Any]) -> None:
-    """Raise ``InvalidInput`` with every problem of a ``transform_and_upload_v2`` conf."""
-    from include.acquisitions.trigger_form import FIELDS, job_from_params
-
-    defaults = {name: field.get("default") for name, field in FIELDS.items()}
-    job_from_params({**defaults, **conf})
-
-
 def trigger_check(app: Any) -> Any:
     """Wrap the API server's app."""
+    from include.operators.planning import this_deployment
+    from include.portal.conf_check import DAG_ID, TransformAndUploadCheck, open_parameter_store
+    from include.portal.permission import may_start
     from include.portal.trigger_check import TriggerCheck
 
-    return TriggerCheck(app, {"transform_and_upload_v2": check_transform_and_upload})
+    check = TransformAndUploadCheck(open_parameter_store, this_deployment())
+    return TriggerCheck(app, {DAG_ID: check}, may_start)
 
 
 class TriggerCheckPlugin(AirflowPlugin):

@@ -7,15 +7,18 @@ body says first what a reader wants to know (what happened, why, where to look),
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
-from typing import Literal
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from include.acquisitions.job import Notification, UploadJob
 from include.acquisitions.pipeline import TRANSFORMATION
 from include.acquisitions.plan import RunPlan
-from include.acquisitions.secret_settings import hide_secrets
+from include.acquisitions.secret_settings import HIDDEN, hide_secrets
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 Event = Literal["begin", "end", "fail", "retry"]
 
@@ -24,6 +27,13 @@ VERBS: dict[Event, str] = {
     "end": "finished",
     "fail": "failed",
     "retry": "retried",
+}
+
+COLOURS: dict[Event, str] = {
+    "begin": "#2f6fde",
+    "end": "#1a7f37",
+    "fail": "#c62828",
+    "retry": "#b26a00",
 }
 
 MAX_REASON_CHARACTERS = 4_000
@@ -41,7 +51,6 @@ class Mail:
 
     to: str
     subject: str
-    text: str
     html: str
 
 
@@ -78,24 +87,25 @@ def compose(
     job = plan.job if isinstance(plan, RunPlan) else plan
     if job.user_email is None:
         raise ValueError(f"{job.s3_prefix} has nobody to write to")
-    title = f"Airflow {VERBS[event]} {job.s3_prefix}"
-    summary = _summary(plan, job, task_id)
-    why = _shortened(reason.strip())
-    warnings = plan.warnings if isinstance(plan, RunPlan) else job.warnings
-    settings = json.dumps(hide_secrets(job.normalised()["tasks"]), indent=2, ensure_ascii=False)
-    help_line = f"Questions: {support_contact}" if support_contact and event == "fail" else ""
-    return Mail(
-        to=job.user_email,
-        subject=title,
-        text="\n".join(_text(title, summary, why, run_url, warnings, settings, help_line)),
-        html="\n".join(_html(title, summary, why, run_url, warnings, settings, help_line)),
+    subject = f"Airflow {VERBS[event]} {job.s3_prefix}"
+    settings = hide_secrets(job.normalised()["tasks"])
+    html = _template().render(
+        subject=subject,
+        colour=COLOURS[event],
+        run_url=run_url,
+        task_id=task_id,
+        reason=_shortened(_without_secrets(reason.strip())),
+        support_contact=support_contact if event == "fail" else "",
+        summary=_summary(plan, job),
+        warnings=plan.warnings if isinstance(plan, RunPlan) else job.warnings,
+        settings=json.dumps(settings, indent=2, ensure_ascii=False) if settings else "",
     )
+    return Mail(to=job.user_email, subject=subject, html=html)
 
 
-def _summary(plan: RunPlan | UploadJob, job: UploadJob, task_id: str | None) -> Rows:
-    rows: Rows = [("Task", task_id)] if task_id else []
-    rows.append(("Asset", str(plan.location) if isinstance(plan, RunPlan) else job.s3_prefix))
-    rows += [
+def _summary(plan: RunPlan | UploadJob, job: UploadJob) -> Rows:
+    rows: Rows = [
+        ("Asset", str(plan.location) if isinstance(plan, RunPlan) else job.s3_prefix),
         ("Job type", job.job_type),
         ("Project", job.project_name),
         ("Subject", job.subject_id),
@@ -113,6 +123,12 @@ def _summary(plan: RunPlan | UploadJob, job: UploadJob, task_id: str | None) -> 
     return rows
 
 
+def _without_secrets(text: str) -> str:
+    return "\n".join(
+        line if hide_secrets(line.strip()) == line.strip() else HIDDEN for line in text.splitlines()
+    )
+
+
 def _shortened(reason: str) -> str:
     if len(reason) <= MAX_REASON_CHARACTERS:
         return reason
@@ -121,48 +137,10 @@ def _shortened(reason: str) -> str:
     return f"{reason[:half]}\n… {left_out} characters left out …\n{reason[-half:]}"
 
 
-def _text(
-    title: str,
-    summary: Rows,
-    why: str,
-    run_url: str,
-    warnings: Sequence[str],
-    settings: str,
-    help_line: str,
-) -> Iterator[str]:
-    yield from (title, "", run_url, "")
-    if why:
-        yield from ("Reason:", why, "")
-    width = max(len(name) for name, _ in summary) + 2
-    yield from (f"{name + ':':<{width}}{value}" for name, value in summary)
-    if warnings:
-        yield from ("", "Warnings:", *(f"- {warning}" for warning in warnings))
-    yield from ("", "Settings of the job:", settings)
-    if help_line:
-        yield from ("", help_line)
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-
-def _html(
-    title: str,
-    summary: Rows,
-    why: str,
-    run_url: str,
-    warnings: Sequence[str],
-    settings: str,
-    help_line: str,
-) -> Iterator[str]:
-    yield f"<h2>{escape(title)}</h2>"
-    yield f'<p><a href="{escape(run_url)}">Open the run</a></p>'
-    if why:
-        yield f"<h3>Reason</h3><pre>{escape(why)}</pre>"
-    yield "<table>"
-    for name, value in summary:
-        yield f'<tr><th align="left">{escape(name)}</th><td>{escape(value)}</td></tr>'
-    yield "</table>"
-    if warnings:
-        yield "<h3>Warnings</h3><ul>"
-        yield from (f"<li>{escape(warning)}</li>" for warning in warnings)
-        yield "</ul>"
-    yield f"<h3>Settings of the job</h3><pre>{escape(settings)}</pre>"
-    if help_line:
-        yield f"<p>{escape(help_line)}</p>"
+    folder = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=folder, autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("mail.html.jinja")

@@ -1,8 +1,9 @@
 """The trigger form of ``transform_and_upload_v2``: fields a person fills in, and how they become a job.
 
 Each entry of :data:`FIELDS` is the keyword arguments of one Airflow ``Param`` (JSON Schema, and
-``default`` unless the field is required). Airflow tells only the first field that breaks its schema, so
-the schemas stay lenient where the job's own model checks better and reports everything at once.
+``default`` unless the field is required). Descriptions are plain text: the boxes that Airflow draws
+around Markdown's code cover the lines above them. Airflow tells only the first field that breaks its
+schema, so the schemas stay lenient where the job's own model checks better and reports everything.
 
 The same conf arrives from the form, which sends every field, and from programs, which send the V2 job
 as it is: both are read by :func:`job_from_params`. Form fields mean what the columns of a spreadsheet
@@ -25,30 +26,33 @@ from include.errors import InvalidInput, Problem
 if TYPE_CHECKING:
     from include.acquisitions.job import UploadJob
 
-_ADVANCED = "Advanced"
+_RARELY_NEEDED = "Rarely needed"
+"""Title of the section that is closed at first; Airflow has an "Advanced Options" of its own below it."""
 
 FIELDS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
     "job_type": {
         "type": "string",
         "title": "Job type",
-        "description": "Whose presets to use. `default` transforms nothing; `custom` has no presets.",
+        "description": "Its presets say what this form leaves open. The type default uploads the files "
+        "as they are; custom has no presets at all.",
         "examples": ["default", "custom"],
     },
     "project_name": {
         "type": "string",
         "title": "Project",
-        "description": "Name of the project, as the metadata service spells it.",
+        "description": "As the metadata service spells it, such as Ephys Platform.",
     },
     "subject_id": {
         "type": "string",
         "title": "Subject",
-        "description": "The animal's identifier, such as `712345`.",
+        "description": "The animal's identifier, such as 712345.",
     },
     "acq_datetime": {
         # Plain text: the date picker would turn local time into UTC, and with it the asset's name.
         "type": "string",
         "title": "Acquired at",
-        "description": "Start of the acquisition by the rig's clock, such as `2024-05-27T16:07:59`.",
+        "description": "Start of the acquisition by the rig's clock, such as 2024-05-27T16:07:59. It "
+        "becomes part of the asset's name.",
     },
     "modalities": {
         # No `items`: programs send objects, the form sends abbreviations.
@@ -66,33 +70,67 @@ FIELDS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
         "type": ["array", "null"],
         "items": {"type": "string"},
         "title": "Source folders",
-        "description": "One line per modality, such as `ecephys=/allen/aind/stage/session_1/ecephys`.",
+        "description": "One line per modality: ecephys=/allen/aind/stage/session_1/ecephys (not needed "
+        "where the presets name the folder).",
     },
     "metadata_dir": {
         "default": None,
         "type": ["string", "null"],
         "title": "Metadata folder",
-        "description": "Folder with core files (`subject.json`, `acquisition.json`, …) made before.",
-    },
-    "derivatives_dir": {
-        "default": None,
-        "type": ["string", "null"],
-        "title": "Derivatives folder",
-        "description": "Folder that is copied into the asset as `derivatives`.",
-    },
-    "force_cloud_sync": {
-        "default": False,
-        "type": ["boolean", "null"],
-        "title": "Upload into an existing asset",
-        "description": "Do not stop when the asset's folder exists in S3. Files are overwritten, "
-        "none is deleted.",
+        "description": "Folder with core files (acquisition.json, instrument.json, …) that exist already; "
+        "what is not there comes from the metadata service.",
     },
     "s3_bucket": {
         "default": "default",
         "type": "string",
         "enum": ["default", "open", "private"],
+        "values_display": {
+            "default": "default: the usual one here",
+            "open": "open: for public data",
+            "private": "private: for everything else",
+        },
         "title": "Bucket",
         "description": "Where the asset goes.",
+    },
+    "force_cloud_sync": {
+        "default": False,
+        "type": ["boolean", "null"],
+        "title": "Upload into an existing asset",
+        "description": "Do not stop when the asset's folder exists in S3. Files of the same names are "
+        "overwritten, none is deleted.",
+    },
+    "user_email": {
+        "default": None,
+        "type": ["string", "null"],
+        "title": "E-mail",
+        "description": "Who is told about the run; nobody when empty.",
+    },
+    "email_notification_types": {
+        "default": None,
+        "type": ["array", "null"],
+        "title": "Send a mail",
+        "description": "Nothing chosen: when the run fails.",
+        "examples": ["begin", "end", "fail", "retry", "all"],
+        "values_display": {
+            "begin": "begin: the run starts",
+            "end": "end: the run is done",
+            "fail": "fail: a task failed",
+            "retry": "retry: a task is tried again",
+            "all": "all: each of these",
+        },
+    },
+    "dry_run": {
+        "default": False,
+        "type": ["boolean", "null"],
+        "title": "Dry run",
+        "description": "Stop after the plan and show it; nothing is written.",
+    },
+    "derivatives_dir": {
+        "default": None,
+        "type": ["string", "null"],
+        "title": "Derivatives folder",
+        "description": 'Folder that is copied into the asset as "derivatives".',
+        "section": _RARELY_NEEDED,
     },
     "platform": {
         "default": None,
@@ -100,45 +138,28 @@ FIELDS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
         "title": "Platform",
         "description": "Only for assets named in the former way, with the platform first.",
         "examples": list(PLATFORMS),
-        "section": _ADVANCED,
-    },
-    "user_email": {
-        "default": None,
-        "type": ["string", "null"],
-        "title": "E-mail",
-        "description": "Who is told about the run.",
-    },
-    "email_notification_types": {
-        "default": None,
-        "type": ["array", "null"],
-        "title": "Mail me at",
-        "description": "Nothing chosen: when the run fails.",
-        "examples": ["begin", "end", "fail", "retry", "all"],
+        "section": _RARELY_NEEDED,
     },
     "tasks": {
         "default": {},
         "type": ["object", "null"],
         "title": "Task settings",
-        "description": "Settings of single tasks, over those of the presets, as in a V2 request.",
-        "section": _ADVANCED,
-    },
-    "dry_run": {
-        "default": False,
-        "type": ["boolean", "null"],
-        "title": "Dry run",
-        "description": "Stop after the plan and show it; nothing is written.",
-        "section": _ADVANCED,
+        "description": "Settings of single tasks, over those of the presets, as in a V2 request: "
+        '{"update_docdb_record": {"skip_task": true}} skips that task.',
+        "section": _RARELY_NEEDED,
     },
 })
-"""Field → keyword arguments of its ``Param``."""
+"""Field → keyword arguments of its ``Param``, in the order of the form."""
 
-ONLY_IN_THE_FORM = frozenset({
+ONLY_IN_THE_FORM = (
     "input_sources",
     "metadata_dir",
     "derivatives_dir",
     "force_cloud_sync",
     "dry_run",
-})
+)
+
+_EXPECTED = {"array": "a list of lines", "boolean": "true or false", "string": "text"}
 
 
 def job_from_params(
@@ -150,11 +171,12 @@ def job_from_params(
     """The job, and whether the run is a dry one.
 
     Raises:
-        InvalidInput: every problem of the form's own fields, or else every problem of the job.
+        InvalidInput: every problem of the form's own fields and of the job.
     """
     from include.acquisitions.job import job_from_conf
 
     problems: list[Problem] = []
+    form = _read_form(params, problems)
     conf = {
         key: value
         for key, value in params.items()
@@ -166,11 +188,40 @@ def job_from_params(
         conf["platform"] = _read_platform(conf["platform"], problems)
     tasks = conf.get("tasks", {})
     if isinstance(tasks, Mapping):
-        conf["tasks"] = _with_form_tasks(tasks, _form_tasks(params, conf, problems), problems)
+        conf["tasks"] = _with_form_tasks(tasks, _form_tasks(form, conf, problems), problems)
+    try:
+        job = job_from_conf(conf, job_types=job_types, project_names=project_names)
+    except InvalidInput as error:
+        raise InvalidInput([*problems, *error.problems]) from error
     if problems:
         raise InvalidInput(problems)
-    job = job_from_conf(conf, job_types=job_types, project_names=project_names)
-    return job, bool(params.get("dry_run"))
+    return job, bool(form.get("dry_run"))
+
+
+def _read_form(params: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """The form's own fields that were filled in; what has another type than the field is a problem."""
+    read: dict[str, Any] = {}
+    for name in ONLY_IN_THE_FORM:
+        value, kind = params.get(name), FIELDS[name]["type"][0]
+        if value is None:
+            continue
+        if isinstance(value, str):
+            value = value.splitlines() if kind == "array" else value.strip()
+        if _is(kind, value):
+            read[name] = value
+        else:
+            problems.append(_problem(name, f"should be {_EXPECTED[kind]}"))
+    return read
+
+
+def _is(kind: str, value: object) -> bool:
+    match kind:
+        case "boolean":
+            return isinstance(value, bool)
+        case "string":
+            return isinstance(value, str)
+        case _:
+            return isinstance(value, list | tuple) and all(isinstance(line, str) for line in value)
 
 
 def _is_left_empty(key: str, value: object) -> bool:
@@ -196,20 +247,22 @@ def _read_platform(abbreviation: str, problems: list[Problem]) -> Mapping[str, s
 
 
 def _form_tasks(
-    params: Mapping[str, Any], conf: Mapping[str, Any], problems: list[Problem]
+    form: Mapping[str, Any], conf: Mapping[str, Any], problems: list[Problem]
 ) -> dict[str, tuple[str, dict[str, Any]]]:
     """Task → the form's field and what it says about the task, as the spreadsheet's columns do."""
     said: dict[str, tuple[str, dict[str, Any]]] = {}
-    if params.get("metadata_dir"):
-        settings = {"metadata_dir": params["metadata_dir"]}
+    if form.get("metadata_dir"):
+        settings = {"metadata_dir": form["metadata_dir"]}
         said["gather_preliminary_metadata"] = ("metadata_dir", {"job_settings": settings})
-    if params.get("derivatives_dir"):
-        settings = {"input_source": params["derivatives_dir"]}
+    if form.get("derivatives_dir"):
+        settings = {"input_source": form["derivatives_dir"]}
         said["copy_derivatives_folder"] = ("derivatives_dir", {"job_settings": settings})
-    if params.get("force_cloud_sync"):
+    if form.get("force_cloud_sync"):
         said["check_s3_folder_exists"] = ("force_cloud_sync", {"skip_task": True})
-    sources = _read_sources(params.get("input_sources") or [], problems)
-    listed = [_abbreviation(entry) for entry in conf.get("modalities") or []]
+    sources = _read_sources(form.get("input_sources", ()), problems)
+    modalities = conf.get("modalities")
+    entries = modalities if isinstance(modalities, list) else []
+    listed = [_abbreviation(entry) for entry in entries]
     problems.extend(
         _problem("input_sources", f"{modality} is not among the modalities", "add it there")
         for modality in sources
@@ -229,10 +282,9 @@ def _abbreviation(entry: object) -> object:
     return modality.abbreviation if modality else text
 
 
-def _read_sources(given: str | Sequence[str], problems: list[Problem]) -> dict[str, str]:
+def _read_sources(lines: Sequence[str], problems: list[Problem]) -> dict[str, str]:
     """Modality → folder, from lines ``abbreviation=/folder``."""
     sources: dict[str, str] = {}
-    lines = given.splitlines() if isinstance(given, str) else given
     for line in (line.strip() for line in lines):
         if not line:
             continue

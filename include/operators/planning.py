@@ -15,7 +15,7 @@ from include.settings import settings
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.acquisitions.plan import RunPlan
+    from include.acquisitions.plan import Deployment, RunPlan
 
 
 class PlanRunOperator(BaseOperator):
@@ -47,28 +47,27 @@ class PlanRunOperator(BaseOperator):
 
     def resolve(self, context: Context) -> RunPlan:
         """Conf, presets and deployment, merged."""
-        from include.acquisitions.plan import Deployment, resolve_plan
+        from include.acquisitions.plan import resolve_plan
         from include.acquisitions.trigger_form import job_from_params
 
         job, dry_run = job_from_params(context["params"])
-        deployment = settings()
         return resolve_plan(
             job,
             presets=ParameterStoreHook().client,
-            deployment=Deployment(
-                buckets={
-                    "open": deployment.open_bucket,
-                    "private": deployment.private_bucket,
-                    "default": (
-                        deployment.open_bucket
-                        if deployment.default_bucket == "open"
-                        else deployment.private_bucket
-                    ),
-                },
-                staging_root=deployment.staging_root,
-                preset_prefix=deployment.preset_prefix,
-            ),
+            deployment=this_deployment(),
             dag_id=context["dag_run"].dag_id,
             run_id=context["dag_run"].run_id,
             dry_run=dry_run,
         )
+
+
+def this_deployment() -> Deployment:
+    """What a plan needs to know of the settings."""
+    from include.acquisitions.plan import Deployment
+
+    buckets = {"open": settings().open_bucket, "private": settings().private_bucket}
+    return Deployment(
+        buckets={**buckets, "default": buckets[settings().default_bucket]},
+        staging_root=settings().staging_root,
+        preset_prefix=settings().preset_prefix,
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 from airflow.sdk import Param
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.acquisitions.job import Notification, job_from_conf
 from include.acquisitions.trigger_form import FIELDS, ONLY_IN_THE_FORM, job_from_params
@@ -39,6 +42,7 @@ def test_every_field_is_a_param_that_airflow_accepts_and_a_person_understands(na
     keywords = dict(FIELDS[name])
     assert keywords["title"]
     assert keywords["description"].endswith(".")
+    assert "`" not in keywords["description"]
     param = Param(**keywords)
     if "default" in keywords:
         param.resolve()
@@ -191,10 +195,73 @@ def test_a_source_line_that_cannot_be_read_is_a_problem(line):
     assert fields_of(error) == ["input_sources"]
 
 
-def test_all_problems_of_the_form_come_at_once():
+def test_all_problems_of_the_form_and_of_the_job_come_at_once():
     with pytest.raises(InvalidInput) as error:
-        job_from_params(form(input_sources=["x", "ecephys=/a", "ecephys=/b"], platform="Ecephys"))
-    assert fields_of(error) == ["platform", "input_sources", "input_sources"]
+        job_from_params(
+            form(
+                input_sources=["x", "ecephys=/a", "ecephys=/b"],
+                platform="Ecephys",
+                dry_run="no",
+                acq_datetime="yesterday",
+                s3_bucket="scratch",
+            )
+        )
+    assert fields_of(error) == [
+        "dry_run",
+        "platform",
+        "input_sources",
+        "input_sources",
+        "s3_bucket",
+        "acq_datetime",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("input_sources", 3),
+        ("input_sources", [3]),
+        ("input_sources", {"ecephys": "/a"}),
+        ("metadata_dir", 3),
+        ("metadata_dir", ["/a"]),
+        ("derivatives_dir", True),
+        ("force_cloud_sync", "yes"),
+        ("dry_run", "no"),
+        ("dry_run", 1),
+    ],
+)
+def test_a_field_of_another_type_is_a_problem_and_never_guessed_at(field, value):
+    with pytest.raises(InvalidInput, match="should be") as error:
+        job_from_params(form(**{field: value}))
+    assert fields_of(error) == [field]
+
+
+def test_blanks_around_a_folder_do_not_matter():
+    job, _ = job_from_params(form(metadata_dir="  /meta \n", derivatives_dir="  "))
+    assert job.normalised()["tasks"] == {
+        "gather_preliminary_metadata": {
+            "skip_task": False,
+            "job_settings": {"metadata_dir": "/meta"},
+        }
+    }
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(changes=st.dictionaries(st.sampled_from(sorted(FIELDS)), JSON, max_size=4))
+def test_whatever_is_sent_gives_a_job_or_its_problems(changes):
+    # The conf of a request is read before Airflow has looked at its types.
+    with contextlib.suppress(InvalidInput):
+        job, dry_run = job_from_params(form(**changes))
+        assert job.s3_prefix
+        assert dry_run is bool(changes.get("dry_run"))
 
 
 @pytest.mark.parametrize("bad", [["Ecephys"], [], [3], "ecephys"])
@@ -223,6 +290,6 @@ def test_known_names_are_checked_when_given():
 
 
 def test_what_only_the_form_has_never_reaches_the_job():
-    assert set(FIELDS) >= ONLY_IN_THE_FORM
+    assert set(ONLY_IN_THE_FORM) <= set(FIELDS)
     job, _ = job_from_params(form())
-    assert not ONLY_IN_THE_FORM & job.normalised().keys()
+    assert not set(ONLY_IN_THE_FORM) & set(job.normalised())

@@ -1,0 +1,164 @@
+"""What the first task of a run would find wrong with its conf, found before there is a run."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from include.acquisitions.pipeline import TRANSFORMATION
+from include.acquisitions.plan import Deployment, resolve_plan
+from include.acquisitions.plan_checks import check_plan
+from include.acquisitions.presets import PresetStore, load_job_type
+from include.acquisitions.secret_settings import find_secrets
+from include.acquisitions.trigger_form import FIELDS, job_from_params
+from include.errors import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from include.acquisitions.job import UploadJob
+
+logger = logging.getLogger(__name__)
+
+DAG_ID = "transform_and_upload_v2"
+
+PAUSE_S = 60.0
+"""After a look-up that failed, none is tried for so long: no caller waits for a store that is down."""
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_SOURCE_FOLDER = re.compile(rf"tasks\.{TRANSFORMATION}\.[^.]+\.job_settings\.input_source")
+
+CONNECT_TIME_LIMIT_S = 1
+READ_TIME_LIMIT_S = 2
+
+
+class TransformAndUploadCheck:
+    """The check of a conf of ``transform_and_upload_v2``.
+
+    The presets are asked for what only they know: whether there is such a job type, and what it and
+    the job amount to together. When they cannot be read, the run starts; its first task asks again.
+
+    Args:
+        open_presets: connects to the presets.
+        deployment: where runs will run.
+        clock: seconds, of any beginning.
+    """
+
+    def __init__(
+        self,
+        open_presets: Callable[[], PresetStore],
+        deployment: Deployment,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open_presets = open_presets
+        self._deployment = deployment
+        self._clock = clock
+        self._presets: PresetStore | None = None
+        self._silent_until = clock()
+
+    def __call__(self, conf: Mapping[str, Any]) -> None:
+        """Do nothing for a conf that can be planned.
+
+        Raises:
+            InvalidInput: every problem of the conf; when it has none, every problem of the plan.
+        """
+        problems = [*_unstorable(conf), *_secrets(conf)]
+        job = None
+        try:
+            job, _ = job_from_params(conf)
+        except InvalidInput as error:
+            problems += error.problems
+        try:
+            if job and not problems:
+                self._ask(lambda presets: self._plan(job, presets))
+            elif isinstance(job_type := conf.get("job_type"), str) and job_type:
+                prefix = self._deployment.preset_prefix
+                self._ask(lambda presets: load_job_type(presets, prefix, job_type))
+        except InvalidInput as error:
+            problems += error.problems
+        if problems:
+            raise InvalidInput(sorted(map(_with_title, problems), key=_place_in_form))
+
+    def _plan(self, job: UploadJob, presets: PresetStore) -> None:
+        plan = resolve_plan(
+            job, presets=presets, deployment=self._deployment, dag_id=DAG_ID, run_id="not yet"
+        )
+        check_plan(plan)
+
+    def _ask(self, question: Callable[[PresetStore], object]) -> None:
+        if self._clock() < self._silent_until:
+            return
+        try:
+            self._presets = self._presets or self._open_presets()
+            question(self._presets)
+        except InvalidInput:
+            raise
+        except Exception:  # whatever it is: the first task of the run meets it again, and may wait
+            self._presets = None
+            self._silent_until = self._clock() + PAUSE_S
+            logger.exception("No conf is checked against the presets for %.0f s", PAUSE_S)
+
+
+def open_parameter_store() -> PresetStore:
+    """The parameter store of this deployment, with time limits that a person can wait for."""
+    from airflow.providers.amazon.aws.hooks.ssm import SsmHook
+    from botocore.config import Config
+
+    from include.clients.parameter_store import ParameterStore
+    from include.hooks.parameter_store import ParameterStoreHook
+
+    config = Config(
+        connect_timeout=CONNECT_TIME_LIMIT_S,
+        read_timeout=READ_TIME_LIMIT_S,
+        retries={"total_max_attempts": 1},
+    )
+    hook = SsmHook(aws_conn_id=ParameterStoreHook.default_conn_name, config=config)
+    return ParameterStore(hook.get_conn())
+
+
+def _unstorable(value: object, path: str = "") -> Iterator[Problem]:
+    """What JSON can say and Airflow's database cannot: it would answer with an error of its own."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _unstorable(key, f"{path}.{key}".lstrip("."))
+            yield from _unstorable(entry, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from _unstorable(entry, f"{path}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield Problem("job", path, f"{value} is no number in JSON", "give null, or text")
+    elif isinstance(value, str) and _NO_TEXT.search(value):
+        yield Problem("job", path, "has a character that cannot be stored: NUL or half of a pair")
+
+
+def _secrets(conf: Mapping[str, Any]) -> Iterator[Problem]:
+    """Airflow stores and shows a conf as it is, so what looks like a secret must not get that far."""
+    for path in find_secrets(conf):
+        yield Problem(
+            "job",
+            path,
+            "looks like a secret, and the conf of a run is stored and shown",
+            "keep it in an Airflow connection, or in the file that %ENV_FILE stands for",
+        )
+
+
+def _with_title(problem: Problem) -> Problem:
+    """Named as the form names the field, beside the name that programs use."""
+    name = _form_field(problem)
+    return replace(problem, item=FIELDS[name]["title"]) if name else problem
+
+
+def _place_in_form(problem: Problem) -> int:
+    titles = [field["title"] for field in FIELDS.values()]
+    return titles.index(problem.item) if problem.item in titles else len(titles)
+
+
+def _form_field(problem: Problem) -> str | None:
+    """The field of the form that a problem is about."""
+    if _SOURCE_FOLDER.fullmatch(problem.field):
+        return "input_sources"
+    name = re.split(r"[.\[]", problem.field, maxsplit=1)[0]
+    return name if problem.item == "job" and name in FIELDS else None
