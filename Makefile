@@ -13,7 +13,7 @@ help:  ## what can be made
 # 1.4 s with bytecode and 3.6 s without.
 $(STAMP): requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements-dev.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements.txt)"
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.txt requirements-dev.txt
 	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/$(BIN)/python" -m %s "$$@"\n' "$(CURDIR)" "$(CURDIR)" include.cli > $(BIN)/assetflow
 	@chmod +x $(BIN)/assetflow

@@ -75,19 +75,20 @@ def preload() -> None:
         client_of(session, service)
 
 
-def see_exits_at_once() -> bool:
+def see_exits_at_once(supervisor: Any) -> bool:
     """Let the supervisor of a task look for its exit every 20 ms once the task has closed its pipes.
 
     Without this it may sleep for ``[workers] min_heartbeat_interval`` before it looks: the slot stays taken,
     and a task that failed or was skipped counts as running, for up to a second.
+
+    Args:
+        supervisor: Airflow's module of that name.
 
     Returns:
         False, and nothing done, where the supervisor is not built as this expects.
     """
     import inspect
     from functools import wraps
-
-    from airflow.sdk.execution_time import supervisor
 
     watched: Any = getattr(supervisor, "WatchedSubprocess", None)
     look = getattr(watched, "_service_subprocess", None)
@@ -109,4 +110,7 @@ def see_exits_at_once() -> bool:
 
 if sys.argv[1:2] and sys.argv[1] in PROCESSES_WITH_TASKS:
     preload()
-    see_exits_at_once()
+
+    from airflow.sdk.execution_time import supervisor
+
+    see_exits_at_once(supervisor)

@@ -10,6 +10,7 @@ import sys
 
 import typer
 
+from include.cli.demo import demo
 from include.cli.environments import app as environments
 from include.cli.local import app as local
 from include.cli.presets import app as presets
@@ -26,6 +27,7 @@ commands = typer.Typer(
 commands.add_typer(presets, name="presets")
 commands.add_typer(environments, name="environments")
 commands.add_typer(local, name="local")
+commands.command()(demo)
 
 
 def app() -> None:

@@ -31,5 +31,6 @@ class ParameterStoreHook(BaseHook):
         from airflow.providers.amazon.aws.hooks.ssm import SsmHook
 
         from include.clients.parameter_store import ParameterStore
+        from include.hooks.aws import make_client
 
-        return ParameterStore(SsmHook(aws_conn_id=self.aws_conn_id).get_conn())
+        return ParameterStore(make_client(SsmHook(aws_conn_id=self.aws_conn_id), "ssm"))

@@ -49,8 +49,9 @@ class AssetStoreHook(BaseHook):
     def client(self) -> S3Client:
         """Single objects, listings and conditional writes."""
         from include.clients.s3 import S3Client
+        from include.hooks.aws import make_client
 
-        return S3Client(self._provider_hook.get_conn())
+        return S3Client(make_client(self._provider_hook, "s3"))
 
     def writer(self, bucket: str, *, part_size_bytes: int) -> ObjectWriter:
         """Bulk upload into one bucket."""
@@ -60,7 +61,7 @@ class AssetStoreHook(BaseHook):
             bucket,
             session=self._provider_hook.get_session(),
             endpoint_url=self._provider_hook.conn_config.get_service_endpoint_url("s3"),
-            region=self._provider_hook.conn_region_name,
+            region=self._provider_hook.region_name,
             part_size_bytes=part_size_bytes,
         )
 

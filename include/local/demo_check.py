@@ -39,6 +39,8 @@ def find_faults(landed: Landed, before: Sources, after: Sources) -> list[str]:
 def _of_run(landed: Landed) -> Iterator[str]:
     if landed.run_state != "success":
         yield f"the run ended as {landed.run_state}"
+    if landed.metadata_status != "Valid":
+        yield f"the metadata is {landed.metadata_status}, expected Valid"
     if landed.report is None:
         yield "the runs bucket holds no report of the run"
         return
@@ -51,7 +53,9 @@ def _of_sources(before: Sources, after: Sources) -> Iterator[str]:
         was, now = before[label], after.get(label, {})
         for name in sorted(set(was) | set(now)):
             if was.get(name) != now.get(name):
-                change = "is gone" if name not in now else "is new" if name not in was else "changed"
+                change = (
+                    "is gone" if name not in now else "is new" if name not in was else "changed"
+                )
                 yield f"source {label}/{name} {change}"
 
 
@@ -95,7 +99,7 @@ def _against_process(landed: Landed, label: str, files: Mapping[str, Any]) -> It
     processes = landed.core_files.get("processing.json", {}).get("data_processes", [])
     made = next((one for one in processes if one.get("output_path") == label), None)
     statistics = (made or {}).get("output_parameters") or {}
-    items = statistics.get("items") or {}
+    items = {item["name"]: item["value"] for item in statistics.get("items") or ()}
     stored = {PurePosixPath(name).with_suffix("") for name in landed.objects}
     for name, file in files.items():
         if name not in items:
@@ -141,13 +145,17 @@ def _of_code_ocean(landed: Landed) -> Iterator[str]:
     for asset in (*landed.assets, *landed.results):
         if asset.state != "ready":
             yield f"data asset {asset.name} is {asset.state}, expected ready"
-    if [record.get("name") for record in landed.result_records] != [
-        asset.name for asset in landed.results
-    ]:
-        yield f"DocDB holds {len(landed.result_records)} records of results, expected one of each"
-    for record, asset in zip(landed.result_records, landed.results, strict=False):
-        if link_ids(record) != (asset.id,):
-            yield f"the record of {asset.name} links to {list(link_ids(record))}, not to {asset.id}"
+    for location, files in landed.result_files.items():
+        if not files:
+            yield f"S3 holds nothing of the result {location}"
+    recorded = sorted(str(record.get("name")) for record in landed.result_records)
+    if recorded != sorted(asset.name for asset in landed.results):
+        yield f"DocDB holds records of results {recorded}, expected one of each"
+    ids = {asset.name: asset.id for asset in landed.results}
+    for record in landed.result_records:
+        linked, known = list(link_ids(record)), ids.get(str(record.get("name")))
+        if linked != [known]:
+            yield f"the record of {record.get('name')} links to {linked}, expected {known}"
 
 
 def _of_mails(landed: Landed) -> Iterator[str]:

@@ -55,6 +55,9 @@ class Landed:
 
     plan: RunPlan
     run_state: str
+    metadata_status: str | None
+    """What the run says about its core files: ``Valid``, ``Invalid``, ``Missing`` or ``Unknown``."""
+
     objects: Mapping[str, Content]
     """Path below the location → what S3 says of the object; its checksum is ``""`` where S3 has none."""
 
@@ -76,8 +79,11 @@ class Landed:
     results: tuple[DataAsset, ...]
     """Assets that were captured from computations on the asset."""
 
+    result_files: Mapping[str, int]
+    """Location of each of those in a bucket of ours → how many objects S3 holds there."""
+
     result_records: tuple[Mapping[str, Any], ...]
-    """DocDB's records of those."""
+    """DocDB's records of them."""
 
     mails: tuple[MailSeen, ...]
     report: Report | None
@@ -102,7 +108,9 @@ def _read_folder(folder: Path) -> dict[str, SourceFile]:
     }
 
 
-def read_stores(stack: LocalStack, plan: RunPlan, run_state: str) -> Landed:
+def read_stores(
+    stack: LocalStack, plan: RunPlan, *, run_state: str, metadata_status: str | None
+) -> Landed:
     """Ask every store of the stack what it holds of this run."""
     from include.clients.code_ocean import CodeOceanClient
     from include.clients.runs_bucket import RunsBucket, report_key
@@ -120,15 +128,13 @@ def read_stores(stack: LocalStack, plan: RunPlan, run_state: str) -> Landed:
         for asset in code_ocean.iterate_data_assets(archived=False)
         if asset.provenance and inputs & set(asset.provenance.data_assets or ())
     )
-    locations = [
-        str(AssetLocation(asset.source_bucket.bucket, (asset.source_bucket.prefix or "").strip("/")))
-        for asset in results
-        if asset.source_bucket and asset.source_bucket.bucket and asset.source_bucket.prefix
-    ]
+    places = [_location_of(asset) for asset in results]
+    locations = [place for place in places if place is not None]
     report = runs.find(report_key(plan.dag_id, plan.run_key))
     return Landed(
         plan=plan,
         run_state=run_state,
+        metadata_status=metadata_status,
         objects=objects,
         receipt=_receipt(files.get(RECEIPT_NAME)),
         proofs={
@@ -142,7 +148,11 @@ def read_stores(stack: LocalStack, plan: RunPlan, run_state: str) -> Landed:
         records=_records(stack, [str(plan.location)]),
         assets=assets,
         results=results,
-        result_records=_records(stack, locations),
+        result_files={
+            str(place): sum(1 for _ in s3.iterate_objects(place.bucket, place.key_prefix))
+            for place in locations
+        },
+        result_records=_records(stack, map(str, locations)),
         mails=tuple(
             MailSeen(mail["X-RcptTo"], mail["Subject"])
             for mail in stack.mail.messages()
@@ -152,6 +162,14 @@ def read_stores(stack: LocalStack, plan: RunPlan, run_state: str) -> Landed:
         is_claimed=runs.find(claim_key(plan.location)) is not None,
         has_staging=plan.staging_folder.exists(),
     )
+
+
+def _location_of(asset: DataAsset) -> AssetLocation | None:
+    """Where its files are in a bucket of ours; None when they are inside Code Ocean."""
+    place = asset.source_bucket
+    if place is None or not place.bucket or not place.prefix:
+        return None
+    return AssetLocation(place.bucket, place.prefix.strip("/"))
 
 
 def _read_objects(s3: S3Client, location: AssetLocation) -> dict[str, Content]:

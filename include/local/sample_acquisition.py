@@ -37,7 +37,7 @@ def write_sample_acquisition(
     ffmpeg: Path | None,
     channels: int = 16,
     recording_s: int = 5,
-    video_s: int = 3,
+    video_s: int = 2,
 ) -> dict[str, Path]:
     """Write the acquisition and return the folder of each modality.
 

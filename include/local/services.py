@@ -34,6 +34,7 @@ from include.local.service import PROJECT, SCRIPTS, Service, answers_http
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 
 class S3(Service):
@@ -90,7 +91,8 @@ class S3(Service):
                     Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"]
                 )
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-            if keys := [{"Key": found["Key"]} for found in page.get("Contents", [])]:
+            if found := page.get("Contents", []):
+                keys: list[ObjectIdentifierTypeDef] = [{"Key": one["Key"]} for one in found]
                 client.delete_objects(Bucket=name, Delete={"Objects": keys, "Quiet": True})
 
     def remove_bucket(self, name: str) -> None:

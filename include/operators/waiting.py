@@ -8,7 +8,7 @@ from collections.abc import Callable
 INLINE_WAIT_S = 20.0
 """Leaving to a trigger and coming back costs about 3.5 s; a shorter wait than this is spent here."""
 
-FIRST_LOOK_S = 0.25
+FIRST_LOOK_S = 0.1
 LAST_LOOK_S = 5.0
 
 
