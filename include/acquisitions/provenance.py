@@ -7,11 +7,14 @@ or with another run's plan, was not uploaded by this run.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from enum import StrEnum
+from itertools import islice
 from typing import Any, Protocol
 
 from include.acquisitions.plan import RunPlan
 from include.assets.location import AssetLocation
+from include.assets.stored_object import StoredObject
 from include.errors import AssetExists, NotFound
 
 PLAN_NAME = ".assetflow/plan.json"
@@ -21,7 +24,7 @@ PLAN_NAME = ".assetflow/plan.json"
 class TargetStore(Protocol):
     """What looking at the target of an upload needs of S3."""
 
-    def has_objects(self, bucket: str, prefix: str) -> bool: ...
+    def iterate_objects(self, bucket: str, prefix: str) -> Iterator[StoredObject]: ...
     def read_json(self, bucket: str, key: str) -> Any: ...
 
 
@@ -35,10 +38,13 @@ class TargetState(StrEnum):
 def check_target(store: TargetStore, location: AssetLocation, run_key: str) -> TargetState:
     """What lies under *location*; this run's own upload of an earlier try is no obstacle.
 
+    Nor is a plan by itself: that run failed before its first file.
+
     Raises:
         AssetExists: something else is there.
     """
-    if not store.has_objects(location.bucket, location.key_prefix):
+    found = islice(store.iterate_objects(location.bucket, location.key_prefix), 2)
+    if {stored.key for stored in found} <= {f"{location.key_prefix}{PLAN_NAME}"}:
         return TargetState.EMPTY
     if uploaded_by(store, location) == run_key:
         return TargetState.OWN_UPLOAD

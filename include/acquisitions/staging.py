@@ -9,7 +9,8 @@
             staging.json     whose folder this is
 
 The marker is the first thing made and the last thing removed, so that a folder with anything in
-it and no marker is somebody else's.
+it and no marker is somebody else's. Removal begins by saying so in the marker: what a killed removal
+leaves is never taken for a prepared asset.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ def create(folder: Path, staging_root: Path, run_key: str) -> Staging:
     """
     _refuse_outside(folder, staging_root)
     staging = Staging(folder)
+    if _is_going(staging):
+        remove(folder, staging_root, run_key)  # its removal was cut short
     if _owner(staging) is None and _holds_anything(folder):
         raise _foreign(staging, run_key, None)
     try:
@@ -92,6 +95,10 @@ def check(folder: Path, run_key: str) -> Staging:
         )
     if owner != run_key:
         raise _foreign(staging, run_key, owner)
+    if _is_going(staging):
+        raise StagingMissing(
+            f"{folder} is half removed; clear create_staging_folder and everything after"
+        )
     return staging
 
 
@@ -113,6 +120,11 @@ def link_folder(source: Path, target: Path) -> None:
         raise InvalidInput([Problem(str(target), "", reason, fix)]) from error
 
 
+def discard(path: Path) -> None:
+    """Remove what an earlier try left at *path* in a staging folder; a link goes, its target stays."""
+    _remove(path)
+
+
 def remove(folder: Path, staging_root: Path, run_key: str) -> bool:
     """Remove the staging folder of a run; links go, what they lead to stays.
 
@@ -132,6 +144,8 @@ def remove(folder: Path, staging_root: Path, run_key: str) -> bool:
     owner = _owner(staging)
     if owner != run_key and (owner is not None or _holds_anything(folder)):
         raise _foreign(staging, run_key, owner)
+    if owner is not None:
+        _write_marker(staging, run_key, is_going=True)
     with ThreadPoolExecutor(REMOVE_THREADS, thread_name_prefix="remove") as pool:
         list(pool.map(_remove, _folders_to_depth(staging.asset_folder, REMOVE_DEPTH)))
     _remove(staging.asset_folder)
@@ -165,17 +179,34 @@ def _refuse_outside(folder: Path, staging_root: Path) -> None:
 def _owner(staging: Staging) -> str | None:
     """Run key in the marker; None when there is no marker."""
     try:
-        return str(json.loads(staging.marker.read_text())["run_key"])
+        return str(_read_marker(staging)["run_key"])
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise StagingMissing(f"{staging.marker} cannot be read: {error}") from error
 
 
-def _write_marker(staging: Staging, run_key: str) -> None:
+def _is_going(staging: Staging) -> bool:
+    """Whether the removal of the folder has begun: what is left of it is not what was prepared."""
+    try:
+        return bool(_read_marker(staging).get("is_going"))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except ValueError as error:
+        raise StagingMissing(f"{staging.marker} cannot be read: {error}") from error
+
+
+def _read_marker(staging: Staging) -> dict[str, Any]:
+    content = json.loads(staging.marker.read_text())
+    if not isinstance(content, dict):
+        raise ValueError("no JSON object")  # noqa: TRY004  as for JSON that cannot be read
+    return content
+
+
+def _write_marker(staging: Staging, run_key: str, *, is_going: bool = False) -> None:
     """Complete or not at all, should the process be killed meanwhile."""
     draft = staging.work_folder / f".{staging.marker.name}.{os.getpid()}"
-    draft.write_text(json.dumps({"run_key": run_key}))
+    draft.write_text(json.dumps({"run_key": run_key, "is_going": is_going}))
     draft.replace(staging.marker)
 
 

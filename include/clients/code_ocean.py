@@ -41,6 +41,10 @@ PAGE_SIZE = 1000
 """Most assets a search gives at once."""
 
 
+ENDED_STATES = frozenset({"completed", "failed"})
+"""States of a computation that will not change any more."""
+
+
 class CodeOceanClient:
     """Use one Code Ocean deployment as the owner of one access token.
 
@@ -272,12 +276,16 @@ class CodeOceanClient:
         ]
 
     def stop_computation(self, id_: str) -> bool:
-        """Stop and delete a computation.
+        """Stop a computation, which Code Ocean does by deleting it.
+
+        One that has ended is left alone: deleting it would take its results with it.
 
         Returns:
-            False when it was gone already.
+            Whether it was stopped; False when it had ended or was gone.
         """
         try:
+            if self.computation(id_).state in ENDED_STATES:
+                return False
             self._calls.ask(
                 f"computation {id_}", lambda: self._api.computations.delete_computation(id_)
             )

@@ -23,9 +23,22 @@ class MailHook(BaseHook):
         """Send one mail.
 
         Raises:
-            OSError: the server cannot be reached or refuses (``smtplib.SMTPException`` is one).
+            ServiceUnavailable: the server cannot be reached or hung up, or the connection is missing.
+            PermanentError: the server refused the log-in or the mail.
         """
-        from airflow.providers.smtp.hooks.smtp import SmtpHook
+        from smtplib import SMTPException, SMTPServerDisconnected
 
-        with SmtpHook(smtp_conn_id=self.smtp_conn_id) as hook:
-            hook.send_email_smtp(to=to, subject=subject, html_content=html, from_email=sender)
+        from airflow.providers.smtp.hooks.smtp import SmtpHook
+        from airflow.sdk.exceptions import AirflowException
+
+        from include.errors import PermanentError, ServiceUnavailable
+
+        try:
+            with SmtpHook(smtp_conn_id=self.smtp_conn_id) as hook:
+                hook.send_email_smtp(to=to, subject=subject, html_content=html, from_email=sender)
+        except SMTPServerDisconnected as error:
+            raise ServiceUnavailable(f"the mail server hung up: {error}") from error
+        except SMTPException as error:
+            raise PermanentError(f"the mail server refused: {error}") from error
+        except (OSError, AirflowException) as error:  # the hook's own word for a lost connection
+            raise ServiceUnavailable(f"the mail server cannot be reached: {error}") from error

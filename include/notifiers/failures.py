@@ -27,10 +27,19 @@ REASON_LIMIT = 4000
 
 
 def tell(event: Event, context: Context) -> None:
-    """Keep the reason of a failed try and mail it; one mail per task and try, not per mapped instance."""
+    """Keep the reason of a failed try and mail it; one mail per task and try, not per mapped instance.
+
+    A task that was stopped from outside tells nobody: who stopped it knows, and ``report_run`` tells of
+    it when the run ends. A dry run tells nobody either, as it writes nothing anywhere.
+    """
     ti = context["ti"]
-    reason = str(context.get("exception") or "the task was killed or stopped; see its log")
+    error = context.get("exception")
+    if isinstance(error, SystemExit):
+        return
+    reason = (str(error) or type(error).__name__) if error else "the task was killed; see its log"
     plan = find_plan(context)
+    if plan is not None and plan.dry_run:
+        return
     if plan is None:
         job = find_job(context["params"])
         if job is not None:
@@ -126,7 +135,7 @@ def send(
         MailHook().send(
             to=mail.to, subject=mail.subject, html=mail.html, sender=settings().mail_from
         )
-    except OSError as error:
+    except AssetflowError as error:
         logger.warning("The mail %r was not sent: %s", mail.subject, error)
         return False
     return True

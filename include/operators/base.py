@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from include.acquisitions.plan import RunPlan, TaskPlan
     from include.clients.runs_bucket import RunsBucket
 
+STOPPED = "the task was stopped from outside"
+
 PLAN_TASK_ID = "plan_run"
 """The task whose XCom is the plan of the run."""
 
@@ -59,6 +61,15 @@ class AcquisitionOperator(BaseOperator):
             # Not only looked at but taken: a resumed run gave the asset back when it failed.
             acquire(self.runs_bucket, plan.location, run_identity(plan), is_active)
         return self.carry_out(plan, task, context)
+
+    def on_kill(self) -> None:
+        """End this process when Airflow asks for it: a person stopped the task, or the worker shuts down.
+
+        Airflow calls this from its signal handler and then lets the task go on for five more seconds.
+        The exit unwinds what is under way, which ends commands and uploads; where Airflow still wants
+        the task done, it is tried again.
+        """
+        raise SystemExit(STOPPED)
 
     def task_plan(self, plan: RunPlan) -> TaskPlan:
         """The part of the plan that is this task's."""

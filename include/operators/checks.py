@@ -66,9 +66,10 @@ class CheckSourceFoldersExistOperator(AcquisitionOperator):
 def source_folders(plan: RunPlan) -> dict[str, Path]:
     """Every folder whose files this run uploads: modality abbreviation or ``derivatives`` → path."""
     folders: dict[str, Path] = {}
+    is_left_out = plan.tasks["compress_data"].skip
     for modality, settings_of in plan.modalities.items():
         source = settings_of.job_settings.get("input_source")
-        if source and not settings_of.skip:
+        if source and not settings_of.skip and not is_left_out:
             folders[modality] = Path(source)
     derivatives = plan.tasks["copy_derivatives_folder"]
     if derivatives.job_settings.get("input_source") and not derivatives.skip:

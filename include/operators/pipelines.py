@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
     from include.acquisitions.pipeline_settings import PipelineMonitorSettings
     from include.acquisitions.plan import RunPlan, TaskPlan
+    from include.clients.code_ocean import CodeOceanClient
+
+PIPELINE_TASK_ID = "run_codeocean_pipeline"
+
+COMPUTATION_KEY = "computation_id"
+"""XCom under which a running task tells ``report_run`` of its computation."""
 
 
 class CodeoceanPipelineSettingsOperator(AcquisitionOperator):
@@ -59,6 +65,7 @@ class RunCodeoceanPipelineOperator(AcquisitionOperator):
         super().__init__(**kwargs)
         self.modality = modality
         self.run_settings = run
+        self._awaited: tuple[CodeOceanClient, str] | None = None
 
     def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> dict[str, Any]:
         from include.acquisitions.pipelines import check_computation, input_name, start_computation
@@ -74,6 +81,7 @@ class RunCodeoceanPipelineOperator(AcquisitionOperator):
             known_id=known_id,
         )
         store(context, "computation_id", computation.id)
+        context["ti"].xcom_push(key=COMPUTATION_KEY, value=computation.id)
         if computation.id != known_id:
             name = input_name(run.run_params, code_ocean) or plan.asset_name
             self._alert(f"Starting {name}", f"Running {run.run_params.runs}")
@@ -81,23 +89,29 @@ class RunCodeoceanPipelineOperator(AcquisitionOperator):
         def has_ended() -> bool:
             return check_computation(code_ocean.computation(computation.id))
 
+        self._awaited = (code_ocean, computation.id)
         try:
             has_succeeded = wait_here(has_ended)
         except Exception as error:
             self._alert(f"Error with {plan.asset_name}", str(error))
             raise
+        finally:
+            self._awaited = None
         if not has_succeeded:
             self._wait_for_computation(computation)
         return self.capture(context, {"external_id": computation.id})
 
     def on_kill(self) -> None:
-        """Stop the computation when the task is stopped while it waits here."""
-        from airflow.sdk import get_current_context
+        """Stop the computation when the task is stopped while it waits here.
 
-        computation_id = recall(get_current_context(), "computation_id")
-        if computation_id:
-            CodeOceanHook().client.stop_computation(computation_id)
+        A computation that has ended is left alone: stopping one deletes it with its results.
+        """
+        # Nothing may be asked of Airflow here: the signal may have come in the middle of such a question.
+        if self._awaited is not None:
+            code_ocean, computation_id = self._awaited
+            code_ocean.stop_computation(computation_id)
             self.log.info("Stopped computation %s", computation_id)
+        super().on_kill()
 
     def look_again(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """What came of the computation that a trigger waited for."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 REGISTER_TASK_ID = "register_data_asset_to_codeocean"
 
 DATA_ASSET_POLL_INTERVAL_S = 15.0
+
+DATA_ASSET_TIME_LIMIT_S = 6 * 3600.0
+"""An external asset is a reference and usually ready within a minute; a draft of hours stays one."""
 
 
 class RegisterDataAssetToCodeoceanOperator(AcquisitionOperator):
@@ -44,7 +49,7 @@ class RegisterDataAssetToCodeoceanOperator(AcquisitionOperator):
             plan,
             is_public=plan.bucket == settings().open_bucket,
             custom_metadata_keys=code_ocean.custom_metadata_keys(),
-            data_description_tags=data_description_tags(plan),
+            data_description_tags=self.data_description_tags(plan),
         )
         found = find_or_create(planned.params, code_ocean, known_id=recall(context, "asset_id"))
         store(context, "asset_id", found.asset_id)
@@ -53,13 +58,30 @@ class RegisterDataAssetToCodeoceanOperator(AcquisitionOperator):
         ):
             self.log.info("Data asset %s is still a draft; waiting for it", found.asset_id)
             self.defer(
-                trigger=DataAssetTrigger(found.asset_id, DATA_ASSET_POLL_INTERVAL_S),
+                trigger=DataAssetTrigger(
+                    found.asset_id,
+                    DATA_ASSET_POLL_INTERVAL_S,
+                    give_up_at=time.time() + DATA_ASSET_TIME_LIMIT_S,
+                ),
                 method_name="finish_registration",
                 kwargs={"is_new": found.is_new},
             )
         return self.finish_registration(
             context, {"external_id": found.asset_id}, is_new=found.is_new
         )
+
+    def data_description_tags(self, plan: RunPlan) -> list[str]:
+        """``tags`` of the uploaded ``data_description.json``; none when the asset has no such file."""
+        from include.errors import NotFound
+
+        try:
+            description = self.asset_store.client.read_json(
+                plan.bucket, f"{plan.location.key_prefix}data_description.json"
+            )
+        except NotFound:
+            return []
+        tags = description.get("tags") if isinstance(description, dict) else None
+        return [str(tag) for tag in tags] if isinstance(tags, list) else []
 
     def finish_registration(
         self, context: Context, event: dict[str, Any], *, is_new: bool
@@ -116,20 +138,13 @@ class UpdateDocdbRecordOperator(AcquisitionOperator):
         from include.clients.runs_bucket import journal_key
 
         def keep(record_id: str, old_values: Any) -> None:
-            key = journal_key(plan.dag_id, plan.run_key, f"record-{record_id}")
-            text = json.dumps(dict(old_values), default=str)
-            self.runs_bucket.write(key, json.loads(text))
+            text = json.dumps(dict(old_values), default=str, sort_keys=True)
+            # Named after what it keeps: a second try that finds other values overwrites no journal.
+            digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+            key = journal_key(plan.dag_id, plan.run_key, f"record-{record_id}-{digest}")
+            self.runs_bucket.put_once(key, json.loads(text))
 
         return keep
-
-
-def data_description_tags(plan: RunPlan) -> list[str]:
-    """``tags`` of the staged ``data_description.json``; none when it has none."""
-    path = plan.asset_folder / "data_description.json"
-    if not path.is_file():
-        return []
-    tags = json.loads(path.read_bytes()).get("tags")
-    return [str(tag) for tag in tags] if isinstance(tags, list) else []
 
 
 def generation_of(aggregate: dict[str, Any]) -> Generation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from include.errors import CommandFailed
@@ -12,10 +13,19 @@ from include.operators.commands import command_environment, command_script, foll
 from include.settings import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.sdk import Context
 
+    from include.acquisitions.lossless_proof import SourceStamp
     from include.acquisitions.plan import RunPlan, TaskPlan
     from include.acquisitions.runner import Outcome
+
+COMPRESS_TASK_ID = "compress_data"
+
+START_CLEAN = "find {folder} -mindepth 1 -delete && rm -f -- {record} || exit\n"
+"""Before a preset's script: nothing that a killed or earlier run of it left may reach the asset. Part of
+the script, because only the script knows that no other copy of the command is running."""
 
 
 class ModalityTransformationSettingsOperator(AcquisitionOperator):
@@ -29,9 +39,11 @@ class ModalityTransformationSettingsOperator(AcquisitionOperator):
 
     def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> list[dict[str, str]]:
         wanted = []
+        is_left_out = plan.tasks[COMPRESS_TASK_ID].skip
         for modality, its in plan.modalities.items():
-            if its.skip or not its.job_settings.get("input_source"):
-                reason = "skip_task is set" if its.skip else "it has no input_source"
+            if is_left_out or its.skip or not its.job_settings.get("input_source"):
+                is_skipped = is_left_out or its.skip
+                reason = "skip_task is set" if is_skipped else "it has no input_source"
                 self.log.info("%s: %s is left out: %s", plan.location, modality, reason)
                 continue
             how = "by its command" if its.command_script else "as it is"
@@ -60,7 +72,7 @@ class CompressDataOperator(AcquisitionOperator):
 
     def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> dict[str, Any]:
         from include.acquisitions.source_folders import resolve_under
-        from include.acquisitions.staging import check, link_folder
+        from include.acquisitions.staging import check, discard, link_folder
 
         label_instance(context, self.modality)
         check(plan.staging_folder, plan.run_key)
@@ -72,6 +84,8 @@ class CompressDataOperator(AcquisitionOperator):
         )
         target = plan.asset_folder / self.modality
         if task.command_script is None:
+            if target.is_dir() and not target.is_symlink():
+                discard(target)  # output of a command, from an earlier plan of this run
             link_folder(source, target)
             self.log.info("%s: %s is taken over verbatim from %s", plan.location, target, source)
             return {"modality": self.modality, "how": "linked"}
@@ -81,15 +95,22 @@ class CompressDataOperator(AcquisitionOperator):
         self, plan: RunPlan, task: TaskPlan, source: Path, target: Path
     ) -> dict[str, Any]:
         """Run the preset's command, and see to it that there is output and a process record."""
+        from include.acquisitions.lossless_proof import stamp_sources
         from include.acquisitions.runner import Command, raise_for_outcome
+        from include.acquisitions.staging import discard
 
+        if (
+            target.is_symlink()
+        ):  # from an earlier plan of this run, which took the source over as it is
+            discard(target)
         record_path = plan.work_folder / "processes" / f"{self.modality}.json"
         working_folder = plan.work_folder / "commands" / self.modality
         for folder in (record_path.parent, working_folder, target):
             folder.mkdir(parents=True, exist_ok=True)
         command = Command(
             name=f"{plan.run_key}_{self.modality}",
-            script=command_script(
+            script=START_CLEAN.format(folder=quote(str(target)), record=quote(str(record_path)))
+            + command_script(
                 plan,
                 task,
                 job_settings=task.job_settings,
@@ -101,6 +122,10 @@ class CompressDataOperator(AcquisitionOperator):
             time_limit_s=time_limit_s(task),
             resources=task.image_resources or {},
         )
+        # Before the command looks at its first file, and only when the source is to go.
+        is_removed_later = not plan.tasks["remove_source_folders"].skip
+        roots = settings().source_roots
+        before = stamp_sources(source, roots) if is_removed_later else {}
         outcome = follow(command, self.log)
         raise_for_outcome(outcome)
         if not any(target.iterdir()):
@@ -110,8 +135,8 @@ class CompressDataOperator(AcquisitionOperator):
             )
         if not record_path.exists():
             record_path.write_text(json.dumps(process_record(task, outcome, source, target)))
-        if not plan.tasks["remove_source_folders"].skip:
-            self.keep_proof(plan, record_path, source, target)
+        if is_removed_later:
+            self.keep_proof(plan, record_path, source, target, before)
         return {
             "modality": self.modality,
             "how": "transformed",
@@ -119,7 +144,14 @@ class CompressDataOperator(AcquisitionOperator):
             "peak_memory_mib": outcome.peak_memory_mib,
         }
 
-    def keep_proof(self, plan: RunPlan, record_path: Path, source: Path, target: Path) -> None:
+    def keep_proof(
+        self,
+        plan: RunPlan,
+        record_path: Path,
+        source: Path,
+        target: Path,
+        before: Mapping[str, SourceStamp],
+    ) -> None:
         """Keep with the asset of which source bytes the lossless transformation was proven.
 
         Only when the sources are to be removed: it reads them once more.
@@ -134,7 +166,7 @@ class CompressDataOperator(AcquisitionOperator):
         proof = make_proof(
             source,
             target,
-            proven_at=record.end_date_time,
+            before=before,
             allowed_roots=settings().source_roots,
         )
         path = plan.asset_folder / proof_name(self.modality)

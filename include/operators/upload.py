@@ -27,11 +27,15 @@ class UploadDataToS3Operator(AcquisitionOperator):
     needs_claim: ClassVar[bool] = True
 
     def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> dict[str, Any]:
-        from include.acquisitions.provenance import PLAN_NAME, plan_text
+        from include.acquisitions.provenance import PLAN_NAME, check_target, plan_text
         from include.acquisitions.staging import check
         from include.acquisitions.upload import Upload
 
         check(plan.staging_folder, plan.run_key)
+        check_is_complete(plan)
+        if not plan.tasks["check_s3_folder_exists"].skip:
+            # Looked at before, but a run that was resumed may find that another one was faster.
+            check_target(self.asset_store.client, plan.location, plan.run_key)
         deployment = settings()
         provenance = plan.asset_folder / PLAN_NAME
         provenance.parent.mkdir(parents=True, exist_ok=True)
@@ -54,3 +58,20 @@ class UploadDataToS3Operator(AcquisitionOperator):
     def show(self, progress: Progress) -> None:
         """One line in the task's log."""
         self.log.info("%s", progress)
+
+
+def check_is_complete(plan: RunPlan) -> None:
+    """Do nothing when every modality of the plan, and the derivatives, are in the staging folder.
+
+    Raises:
+        StagingMissing: names what is not there.
+    """
+    from include.errors import StagingMissing
+    from include.operators.checks import source_folders
+
+    missing = [label for label in source_folders(plan) if not (plan.asset_folder / label).exists()]
+    if missing:
+        raise StagingMissing(
+            f"{plan.asset_folder} has no {', '.join(missing)}; "
+            "clear create_staging_folder and everything after"
+        )

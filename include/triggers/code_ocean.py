@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from include.errors import TransientError
+from include.errors import PermanentError, TransientError
 from include.hooks.code_ocean import CodeOceanHook
 
 if TYPE_CHECKING:
@@ -58,11 +58,18 @@ class CodeOceanTrigger(BaseTrigger):
         client = await self.client()
         while True:
             try:
-                if await asyncio.to_thread(self.has_ended, client) or self.is_overdue():
-                    yield TriggerEvent({"external_id": self.external_id})  # type: ignore[no-untyped-call]
-                    return
+                is_over = await asyncio.to_thread(self.has_ended, client)
             except TransientError as error:
                 self.log.warning("%s could not be looked at: %s", self.external_id, error)
+                is_over = False
+            except PermanentError as error:
+                # The task looks once more, meets the same error and fails with its reason; an error
+                # raised here would reach it as "trigger failure".
+                self.log.warning("%s cannot be looked at: %s", self.external_id, error)
+                is_over = True
+            if is_over or self.is_overdue():
+                yield TriggerEvent({"external_id": self.external_id})  # type: ignore[no-untyped-call]
+                return
             await asyncio.sleep(self.poll_interval_s)
 
     async def client(self) -> CodeOceanClient:

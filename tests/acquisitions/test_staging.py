@@ -204,6 +204,26 @@ def test_a_killed_removal_is_finished_by_the_next(root: Path, source: Path) -> N
     assert (source / "deep" / "data.bin").exists()
 
 
+def test_what_a_cut_short_removal_leaves_is_not_taken_for_a_prepared_asset(
+    root: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = staging.create(root / RUN, root, RUN)
+    staging.link_folder(source, made.asset_folder / "ecephys")
+    (made.asset_folder / "subject.json").write_text("{}")
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt(str(path))
+
+    monkeypatch.setattr(staging, "_remove", killed)
+    with pytest.raises(KeyboardInterrupt):
+        staging.remove(root / RUN, root, RUN)
+    monkeypatch.undo()
+    with pytest.raises(StagingMissing, match="half removed; clear create_staging_folder"):
+        staging.check(root / RUN, RUN)
+    assert list(staging.create(root / RUN, root, RUN).asset_folder.iterdir()) == []
+    assert (source / "deep" / "data.bin").exists()
+
+
 @pytest.fixture
 def open_root() -> Iterator[Path]:
     with open_folder() as folder:

@@ -262,6 +262,14 @@ def test_stopping_a_computation_twice_is_harmless(client: CodeOceanClient) -> No
     assert client.stop_computation(computation.id) is False
 
 
+def test_a_computation_that_has_ended_is_not_stopped_and_keeps_its_results(
+    client: CodeOceanClient,
+) -> None:
+    computation_id = computed(client)
+    assert client.stop_computation(computation_id) is False
+    assert client.list_results(computation_id)
+
+
 def test_the_custom_metadata_of_the_deployment_is_known(
     client: CodeOceanClient, stand_in: StandInControl
 ) -> None:

@@ -113,6 +113,49 @@ def test_unfinished_uploads_of_the_asset_alone_are_aborted(
     assert [upload["Key"] for upload in left] == ["asset-extra/d"]
 
 
+def test_an_upload_that_ended_before_it_is_aborted_is_no_failure(
+    s3_server: Any, proxy: FaultProxy, bucket: str
+) -> None:
+    raw = s3_server.client()
+    for key in ("asset/a", "asset/b"):
+        raw.create_multipart_upload(Bucket=bucket, Key=key)
+    proxy.add(Fault(method="DELETE", contains="asset/a", status=404, code="NoSuchUpload"))
+    assert s3_client(s3_server, proxy.endpoint_url).abort_uploads(bucket, "asset/") == 1
+    left = raw.list_multipart_uploads(Bucket=bucket)["Uploads"]
+    assert [upload["Key"] for upload in left] == ["asset/a"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [(404, "NoSuchBucket", NotFound), (403, "AccessDenied", AccessDenied)],
+)
+def test_an_abort_that_is_refused_is_a_failure(
+    s3_server: Any,
+    proxy: FaultProxy,
+    bucket: str,
+    status: int,
+    code: str,
+    error: type[AssetflowError],
+) -> None:
+    s3_server.client().create_multipart_upload(Bucket=bucket, Key="asset/a")
+    proxy.add(Fault(method="DELETE", status=status, code=code))
+    with pytest.raises(error, match=code):
+        s3_client(s3_server, proxy.endpoint_url).abort_uploads(bucket, "asset/")
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"], ids=["a part", "the end"])
+def test_an_upload_that_somebody_ended_may_be_sent_again(
+    s3_server: Any, proxy: FaultProxy, bucket: str, method: str
+) -> None:
+    target = "uploadId="
+    proxy.add(Fault(method=method, contains=target, times=1, status=404, code="NoSuchUpload"))
+    writer = object_writer(s3_server, bucket, proxy.endpoint_url, part_size_bytes=5 * MIB)
+    chunks = [b"x" * (6 * MIB)]
+    with pytest.raises(ServiceUnavailable, match="s3://.*/asset/big: somebody ended the upload"):
+        writer.put_chunks("asset/big", chunks, 6 * MIB)
+    writer.put_chunks("asset/big", chunks, 6 * MIB)
+
+
 def test_a_neighbour_with_a_longer_name_is_not_the_asset(s3: S3Client, bucket: str) -> None:
     s3.put_bytes(bucket, "asset_10-extra/file", b"")
     assert not s3.has_objects(bucket, "asset_10/")
