@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from include.errors import SourceChanged
+from include.errors import InvalidInput, Problem, SourceChanged
 
 CHUNK_BYTES = 8 * 2**20
 """Read at a time: large enough for network storage, small enough for sixteen threads."""
@@ -50,12 +51,22 @@ class DigestingReader:
     Args:
         expected: what the file was when it was looked at last; another one is a change.
         with_md5: also the MD5, which takes most of the processor time.
+        allowed_roots: folders, links resolved; what *path* leads to when it is opened must lie in
+            one of them, wherever its links led before. None: anywhere.
     """
 
-    def __init__(self, path: Path, expected: FileStamp, *, with_md5: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        expected: FileStamp,
+        *,
+        with_md5: bool,
+        allowed_roots: Sequence[Path] | None = None,
+    ) -> None:
         self._path = path
         self._expected = expected
         self._with_md5 = with_md5
+        self._allowed_roots = allowed_roots
         self._digest: FileDigest | None = None
 
     @property
@@ -70,6 +81,7 @@ class DigestingReader:
 
         Raises:
             SourceChanged: size, time of change or identity are others than at the start.
+            InvalidInput: the file lies outside of the allowed roots; nothing was handed out.
             OSError: the file cannot be opened or read.
         """
         from awscrt.checksums import crc64nvme
@@ -79,6 +91,8 @@ class DigestingReader:
         # Never wait for a writer should a pipe have taken the place of the file.
         descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
+            if self._allowed_roots is not None:
+                _check_place(self._path, descriptor, self._allowed_roots)
             before = FileStamp.of(os.fstat(file.fileno()))
             # One byte more than there should be: a file that grows is noticed, not followed.
             rest = before.size_bytes + 1
@@ -102,15 +116,22 @@ class DigestingReader:
         )
 
 
-def digest_file(path: Path, *, md5_below_bytes: int) -> FileDigest:
+def digest_file(
+    path: Path, *, md5_below_bytes: int, allowed_roots: Sequence[Path] | None = None
+) -> FileDigest:
     """Read *path* once, with the MD5 only when it is smaller than *md5_below_bytes*.
+
+    Args:
+        allowed_roots: as of :class:`DigestingReader`.
 
     Raises:
         SourceChanged: the file changed meanwhile.
+        InvalidInput: it lies outside of the allowed roots.
         OSError: it cannot be opened or read.
     """
     stamp = stamp_of(path)
-    reader = DigestingReader(path, stamp, with_md5=stamp.size_bytes < md5_below_bytes)
+    is_small = stamp.size_bytes < md5_below_bytes
+    reader = DigestingReader(path, stamp, with_md5=is_small, allowed_roots=allowed_roots)
     for _ in reader:
         pass
     return reader.digest
@@ -127,3 +148,19 @@ def stamp_of(path: Path) -> FileStamp:
         return FileStamp.of(path.stat())
     except FileNotFoundError as error:
         raise SourceChanged(f"{path} was there and is gone") from error
+
+
+def _check_place(path: Path, descriptor: int, roots: Sequence[Path]) -> None:
+    """Refuse a file that is open already: between a look at a link and its use it may change."""
+    place = _place_of(descriptor)
+    if not any(place.is_relative_to(root) for root in roots):
+        reason = f"leads to {place}, outside of {', '.join(map(str, roots))}"
+        raise InvalidInput([Problem(str(path), "", reason, "remove or correct the link")])
+
+
+def _place_of(descriptor: int) -> Path:
+    """Where an open file lies, links resolved."""
+    if get_path := getattr(fcntl, "F_GETPATH", None):  # macOS
+        told = fcntl.fcntl(descriptor, get_path, bytes(1024))
+        return Path(os.fsdecode(told.rstrip(b"\0")))
+    return Path(f"/proc/self/fd/{descriptor}").readlink()

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from include.acquisitions.data_description import Acquired, acquired_at, build_data_description
 from include.acquisitions.gathered_metadata import GatheredFile, GatheredMetadata, Source, Status
+from include.acquisitions.json_files import json_files
 from include.acquisitions.metadata_checks import cross_problems
 from include.acquisitions.metadata_merge import calibration_files, merge_procedures
 from include.acquisitions.metadata_settings import GatherSettings
@@ -171,8 +172,13 @@ def _questions(
 
 
 def has_parts(folder: Path, field: str) -> bool:
-    """Whether *folder* holds ``{field}_….json``: parts that only the mapper puts together."""
-    return any(folder.glob(f"{field}_*.json"))
+    """Whether *folder* holds ``{field}_….json``: parts that only the mapper puts together.
+
+    Raises:
+        InvalidInput: the folder may not be listed.
+        TransientError: the file system could not answer.
+    """
+    return any(path.name.startswith(f"{field}_") for path in json_files(folder))
 
 
 def _instrument_id(settings: GatherSettings, user: Mapping[str, UserFile]) -> str | None:

@@ -7,12 +7,14 @@ The service's answers are asked for at once, and only those that nothing else su
 from __future__ import annotations
 
 import logging
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from include.acquisitions.json_files import json_files
 from include.assets.core_files import (
     ALL_CORE_FIELDS,
     core_file_name,
@@ -110,16 +112,26 @@ def read_uploaded_json(folder: Path, *, allowed_roots: Sequence[Path]) -> dict[s
     A link that leads outside *allowed_roots* is passed over.
 
     Raises:
-        InvalidInput: a file cannot be read.
+        InvalidInput: a file cannot be read, or the folder may not be listed.
         TransientError: the file system could not answer.
     """
     texts: dict[str, bytes] = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in json_files(folder):
         if not is_under(path, allowed_roots):
             logger.warning("Passing over %s: it leads outside the allowed source folders", path)
-        elif path.is_file() and (text := read_core_file(path)) is not None:
+        elif _may_be_file(path) and (text := read_core_file(path)) is not None:
             texts[path.name] = text
     return texts
+
+
+def _may_be_file(path: Path) -> bool:
+    """False for what is definitely none: a folder, a pipe, a link that leads nowhere."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # reading it tells what is wrong
 
 
 def _check_folder(folder: Path, roots: Sequence[Path]) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from include.acquisitions.json_files import json_files
 from include.assets.core_files import (
     Generation,
     canonical_text,
@@ -76,11 +77,12 @@ def read_process_records(folder: Path) -> dict[str, ProcessRecord]:
     """Modality → its record, sorted by modality; empty when the folder is not there.
 
     Raises:
-        InvalidInput: every record that cannot be read.
+        InvalidInput: every record that cannot be read, or the folder may not be listed.
+        TransientError: the file system could not answer.
     """
     records: dict[str, ProcessRecord] = {}
     problems: list[Problem] = []
-    for path in sorted(folder.glob("*.json")):
+    for path in json_files(folder):
         try:
             text = read_core_file(path)
             if text is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
@@ -10,10 +12,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from include.acquisitions.file_tree import is_below, raise_problems, scan
-from include.errors import InvalidInput, Problem
+from include.errors import InvalidInput, Problem, ServiceUnavailable
 
 METADATA = "metadata_dir"
 """Label of the folder with the user's core files."""
+
+OUTAGES = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
+"""What a network share answers while it cannot be reached."""
 
 
 class FolderContent(BaseModel):
@@ -82,9 +87,11 @@ def check_source_folders(
 
     Raises:
         InvalidInput: every problem of every folder; the first fifty are told, the rest counted.
+        ServiceUnavailable: storage did not answer, and nothing else is wrong.
     """
     roots = tuple(allowed_roots)
     problems: list[Problem] = []
+    outages: list[Problem] = []
     places: dict[str, Path] = {}
     for label, folder in sources.items():
         try:
@@ -94,30 +101,42 @@ def check_source_folders(
     problems += _nested(places)
     folders: dict[str, FolderContent] = {}
     for label, folder in places.items():
-        found = _folder_problems(label, folder)
-        if not found:
-            prefix = f"{key_prefix}{label}/"
-            tree = scan(folder, roots, key_prefix=prefix, is_readable=_is_readable)
-            found = list(tree.problems)
-            if not tree.files and not found:
-                found = [Problem(label, "input_source", f"{folder} holds no files")]
-            folders[label] = FolderContent(
-                files=len(tree.files), size_bytes=tree.size_bytes, empty_folders=tree.empty_folders
-            )
-        problems += found
+        try:
+            folders[label] = _check_source(label, folder, roots, f"{key_prefix}{label}/", problems)
+        except OSError as error:
+            _note(label, folder, error, problems, outages)
     if metadata_dir is not None:
         try:
             place = resolve_under(metadata_dir, roots, item=METADATA)
             folders[METADATA] = _check_metadata(place, roots, problems)
         except InvalidInput as error:
             problems += error.problems
-    raise_problems(problems)
+        except OSError as error:
+            _note(METADATA, metadata_dir, error, problems, outages)
+    if outages and not problems:
+        raise ServiceUnavailable("\n".join(map(str, outages)))
+    raise_problems([*problems, *outages])
     return SourceSummary(folders=folders)
 
 
 def metadata_files(folder: Path) -> list[Path]:
     """The core files of a metadata folder: its own ``*.json``, by name, links included."""
     return sorted(path for path in folder.iterdir() if path.suffix == ".json")
+
+
+def _check_source(
+    label: str, folder: Path, roots: Iterable[Path], key_prefix: str, problems: list[Problem]
+) -> FolderContent:
+    if found := _folder_problems(label, folder):
+        problems += found
+        return FolderContent(files=0, size_bytes=0)
+    tree = scan(folder, roots, key_prefix=key_prefix, is_readable=_is_readable)
+    problems += tree.problems
+    if not tree.files and not tree.problems:
+        problems.append(Problem(label, "input_source", f"{folder} holds no files"))
+    return FolderContent(
+        files=len(tree.files), size_bytes=tree.size_bytes, empty_folders=tree.empty_folders
+    )
 
 
 def _check_metadata(folder: Path, roots: Iterable[Path], problems: list[Problem]) -> FolderContent:
@@ -138,10 +157,26 @@ def _check_metadata(folder: Path, roots: Iterable[Path], problems: list[Problem]
     return FolderContent(files=files, size_bytes=size_bytes)
 
 
+def _note(
+    label: str, folder: Path, error: OSError, problems: list[Problem], outages: list[Problem]
+) -> None:
+    """Remember a folder that cannot even be looked at, so that the others still are."""
+    place = error.filename or folder
+    reason = f"{place} cannot be looked at: {error.strerror}"
+    if error.errno in OUTAGES:
+        fix = "see whether its storage can be reached"
+        outages.append(Problem(label, "", reason, fix))
+    else:
+        fix = "let Airflow's account search the folders above it"
+        problems.append(Problem(label, "", reason, fix))
+
+
 def _folder_problems(label: str, folder: Path) -> list[Problem]:
-    if not folder.exists():
+    try:
+        mode = folder.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
         return [Problem(label, "", f"{folder} does not exist", "check the path")]
-    if not folder.is_dir():
+    if not stat.S_ISDIR(mode):
         return [Problem(label, "", f"{folder} is not a folder", "give the folder that holds it")]
     if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
         return [Problem(label, "", f"{folder} may not be listed", "let Airflow's account read it")]

@@ -140,7 +140,7 @@ class Upload:
         self._location = location
         self._store = store
         self._writer = writer
-        self._roots = (*allowed_roots, folder)
+        self._roots = tuple(root.resolve() for root in (*allowed_roots, folder))
         self._workers = workers
         self._on_progress = on_progress
         self._progress_interval_s = progress_interval_s
@@ -263,7 +263,9 @@ class Upload:
 
     def _digest(self, file: FoundFile) -> FileDigest:
         path = self._folder / file.relative
-        return digest_file(path, md5_below_bytes=self._writer.part_size_bytes)
+        return digest_file(
+            path, md5_below_bytes=self._writer.part_size_bytes, allowed_roots=self._roots
+        )
 
     def _send_until_still(self, plan: UploadPlan, held: dict[str, HeldFile]) -> dict[str, int]:
         """Send, look again, send what changed; relative path → bytes of what was sent."""
@@ -312,7 +314,7 @@ class Upload:
         key = f"{self._location.key_prefix}{file.relative}"
         stamp = stamp_of(path)
         is_small = stamp.size_bytes < self._writer.part_size_bytes
-        reader = DigestingReader(path, stamp, with_md5=is_small)
+        reader = DigestingReader(path, stamp, with_md5=is_small, allowed_roots=self._roots)
         with meter.measure(reader, self._stop) as chunks:
             if is_small:
                 etag = self._writer.put_bytes(key, b"".join(chunks))
@@ -376,14 +378,18 @@ class Upload:
 def _summary(folder: Path, failures: dict[str, Exception]) -> AssetflowError:
     """One error for many: bad files first, then what is lasting, then what may pass."""
     by_name = sorted(failures.items())
-    unreadable = [
-        Problem(str(folder / name), "", f"cannot be read: {error.strerror}", "check its rights")
-        for name, error in by_name
-        if isinstance(error, OSError)
-    ]
-    others = [(name, error) for name, error in by_name if isinstance(error, AssetflowError)]
-    if unreadable:
-        shown = [*unreadable, *(Problem(name, "", str(error)) for name, error in others)]
+    unusable: list[Problem] = []
+    others: list[tuple[str, AssetflowError]] = []
+    for name, error in by_name:
+        if isinstance(error, InvalidInput):
+            unusable += error.problems
+        elif isinstance(error, AssetflowError):
+            others.append((name, error))
+        elif isinstance(error, OSError):
+            reason = f"cannot be read: {error.strerror}"
+            unusable.append(Problem(str(folder / name), "", reason, "check its rights"))
+    if unusable:
+        shown = [*unusable, *(Problem(name, "", str(error)) for name, error in others)]
         return InvalidInput(shown[:FAILURES_SHOWN])
     lasting = [error for _, error in others if not isinstance(error, TransientError)]
     kind = type(lasting[0] if lasting else others[0][1])

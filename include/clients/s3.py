@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 MULTIPART_LIMIT_PARTS = 10_000
 """S3 takes no more parts per object."""
 
+GONE = "NoSuchUpload"
+"""S3's code for parts of an upload that was finished or thrown away, maybe by somebody else."""
+
 PART_MEMORY_BYTES = 128 * 2**20
 """Parts of one object held in memory at a time while they are sent."""
 
@@ -189,6 +192,8 @@ class S3Client:
     def abort_uploads(self, bucket: str, prefix: str) -> int:
         """Throw away the parts of uploads under *prefix* that were never finished.
 
+        One that ended by itself meanwhile is as good as thrown away, but not counted.
+
         Returns:
             How many uploads were thrown away.
         """
@@ -204,20 +209,30 @@ class S3Client:
                 **position,
             )
             for upload in page.get("Uploads", ()):
-                self._call(
-                    f"abort upload of s3://{bucket}/{upload['Key']}",
-                    self._client.abort_multipart_upload,
-                    Bucket=bucket,
-                    Key=upload["Key"],
-                    UploadId=upload["UploadId"],
-                )
-                aborted += 1
+                aborted += self._abort_upload(bucket, upload["Key"], upload["UploadId"])
             if not page.get("IsTruncated"):
                 return aborted
             position = {
                 "KeyMarker": page["NextKeyMarker"],
                 "UploadIdMarker": page["NextUploadIdMarker"],
             }
+
+    def _abort_upload(self, bucket: str, key: str, upload_id: str) -> bool:
+        """Whether there was such an upload still."""
+        try:
+            self._call(
+                f"abort upload of s3://{bucket}/{key}",
+                self._client.abort_multipart_upload,
+                Bucket=bucket,
+                Key=key,
+                UploadId=upload_id,
+            )
+        except NotFound as error:
+            refused = error.__cause__
+            if isinstance(refused, ClientError) and refused.response["Error"]["Code"] == GONE:
+                return False
+            raise
+        return True
 
     def _call(self, where: str, function: Callable[..., Any], **arguments: Any) -> Any:
         try:
@@ -300,7 +315,11 @@ class ObjectWriter:
         except FileNotFoundError as error:
             if error.errno is not None:
                 raise  # out of the chunks: a file of ours
-            # obstore says so when S3 answers 404, and a PUT can only miss its bucket.
+            # obstore says so when S3 answers 404.
+            if f"<Code>{GONE}</Code>" in str(error):
+                said = f"{where}: somebody ended the upload while it was sent ({GONE})"
+                raise ServiceUnavailable(said) from error
+            # A PUT can miss nothing else.
             raise NotFound(f"{where}: the bucket itself does not exist") from error
         except BaseError as error:
             raise from_obstore(where, error) from error

@@ -19,7 +19,7 @@ from include.acquisitions.file_digest import (
     digest_file,
     stamp_of,
 )
-from include.errors import SourceChanged
+from include.errors import InvalidInput, SourceChanged
 
 
 def crc(content: bytes) -> str:
@@ -122,3 +122,33 @@ def test_a_pipe_in_place_of_the_file_does_not_block(tmp_path: Path) -> None:
 def test_a_file_that_went_is_a_change(tmp_path: Path) -> None:
     with pytest.raises(SourceChanged, match="gone"):
         digest_file(tmp_path / "none", md5_below_bytes=1)
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> list[Path]:
+    (tmp_path / "stage").mkdir()
+    (tmp_path / "outside").write_bytes(b"secret")
+    (tmp_path / "stage-2").write_bytes(b"a longer name")
+    return [tmp_path.resolve() / "stage"]
+
+
+@pytest.mark.parametrize("outside", ["outside", "stage-2"])
+def test_what_a_link_leads_to_when_it_is_opened_must_lie_in_the_roots(
+    tmp_path: Path, roots: list[Path], outside: str
+) -> None:
+    link = roots[0] / "link"
+    link.symlink_to(tmp_path / outside)
+    handed_out: list[bytes] = []
+    reader = DigestingReader(link, stamp_of(link), with_md5=True, allowed_roots=roots)
+    with pytest.raises(InvalidInput, match=f"stage/link: leads to .*{outside}, outside of"):
+        handed_out.extend(reader)
+    assert handed_out == []
+    with pytest.raises(InvalidInput, match="outside of"):
+        digest_file(link, md5_below_bytes=9, allowed_roots=roots)
+
+
+def test_a_link_within_the_roots_is_read(roots: list[Path]) -> None:
+    (roots[0] / "file").write_bytes(b"12345")
+    (roots[0] / "link").symlink_to("file")
+    digest = digest_file(roots[0] / "link", md5_below_bytes=9, allowed_roots=roots)
+    assert digest.crc64nvme == crc(b"12345")

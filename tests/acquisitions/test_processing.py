@@ -23,6 +23,7 @@ from include.acquisitions.processing import (
 from include.assets.core_files import Generation, canonical_text, schema_problems
 from include.errors import InvalidInput
 from tests.acquisitions.metadata_fakes import Place
+from tests.acquisitions.unprivileged import open_folder, unprivileged
 
 STARTED_AT = datetime(2023, 4, 4, 1, 0, 0, tzinfo=UTC)
 PIPELINE = Pipeline(name="Assetflow", url="https://example.org/assetflow", version="0.1.0")
@@ -255,6 +256,16 @@ def test_records_are_read_by_modality_and_all_bad_ones_told(tmp_path: Path) -> N
     assert told == {
         ("behavior.json", ""), ("fib.json", "start_date_time"), ("fib.json", "end_date_time"),
     }  # fmt: skip
+
+
+def test_records_that_may_not_be_listed_are_not_taken_for_none() -> None:
+    with open_folder() as top:
+        folder = top / "processes"
+        folder.mkdir()
+        (folder / "ecephys.json").write_text(make_record().model_dump_json())
+        folder.chmod(0)
+        with unprivileged(), pytest.raises(InvalidInput, match="processes: cannot be listed"):
+            read_process_records(folder)
 
 
 def _keys(value: Any) -> set[str]:

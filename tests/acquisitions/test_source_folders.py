@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from include.acquisitions.source_folders import check_source_folders, metadata_files, resolve_under
-from include.errors import InvalidInput
+from include.errors import InvalidInput, ServiceUnavailable
 from tests.acquisitions.unprivileged import open_folder, unprivileged
 
 
@@ -243,6 +244,57 @@ def test_what_may_not_be_read_is_a_problem(open_root: Path, closed: str) -> None
     finally:
         (source / closed).chmod(0o755)
     assert str(source / closed) in problem
+
+
+def test_a_folder_below_one_that_may_not_be_searched_hides_no_other_problem(
+    open_root: Path,
+) -> None:
+    (open_root / "closed" / "session").mkdir(parents=True)
+    (open_root / "closed").chmod(0)
+    sources = {"ecephys": open_root / "closed" / "session", "fib": open_root / "none"}
+    try:
+        with unprivileged(), pytest.raises(InvalidInput) as caught:
+            check_source_folders(sources, [open_root], metadata_dir=open_root / "closed" / "meta")
+    finally:
+        (open_root / "closed").chmod(0o755)
+    told = {problem.item: problem.reason for problem in caught.value.problems}
+    assert told == {
+        "ecephys": f"{sources['ecephys']} cannot be looked at: Permission denied",
+        "fib": f"{sources['fib']} does not exist",
+        "metadata_dir": f"{open_root}/closed/meta cannot be looked at: Permission denied",
+    }
+
+
+@pytest.fixture
+def lost_share(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Path]:
+    """A folder on storage that answers with an error of one's choice."""
+    share = root / "share"
+    share.mkdir()
+    stat = Path.stat
+
+    def lose(number: int) -> Path:
+        def answer(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+            if path == share:
+                raise OSError(number, os.strerror(number), str(path))
+            return stat(path, follow_symlinks=follow_symlinks)
+
+        monkeypatch.setattr(Path, "stat", answer)
+        return share
+
+    return lose
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
+def test_storage_that_does_not_answer_may_answer_later(
+    root: Path, source: Path, lost_share: Callable[[int], Path], number: int
+) -> None:
+    share = lost_share(number)
+    with pytest.raises(ServiceUnavailable, match=f"fib: {share} cannot be looked at"):
+        check_source_folders({"ecephys": source, "fib": share}, [root])
+    with pytest.raises(ServiceUnavailable, match="metadata_dir: "):
+        check_source_folders({"ecephys": source}, [root], metadata_dir=share)
+    told = problems_of({"ecephys": root / "none", "fib": share}, root)
+    assert ["does not exist" in told[0], os.strerror(number) in told[1]] == [True, True]
 
 
 def test_of_the_metadata_folder_only_its_own_json_counts(root: Path, source: Path) -> None:

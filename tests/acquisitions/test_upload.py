@@ -136,6 +136,41 @@ def test_only_what_changed_is_sent_again(place: Place) -> None:
     assert place.contents()["ecephys/a.bin"] == b"54321"
 
 
+class ActsBeforeSending:
+    """A store that lets something happen between the look at the folder and the sending."""
+
+    def __init__(self, s3: S3Client, act: Callable[[], None]) -> None:
+        self._s3 = s3
+        self._act = act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def abort_uploads(self, bucket: str, prefix: str) -> int:
+        self._act()
+        return self._s3.abort_uploads(bucket, prefix)
+
+
+@pytest.mark.parametrize("size_bytes", [6, PART_BYTES + 1], ids=["in one", "in parts"])
+def test_a_link_that_is_turned_outside_after_the_look_sends_nothing(
+    place: Place, tmp_path: Path, size_bytes: int
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"s" * size_bytes)
+    link = place.folder / "notes"
+    link.symlink_to(place.folder / "subject.json")
+
+    def turn() -> None:
+        link.unlink()
+        link.symlink_to(secret)
+
+    turned = replace(place, s3=ActsBeforeSending(place.s3, turn))  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=r"notes: leads to .*secret, outside of") as caught:
+        turned.upload()
+    assert [problem.item for problem in caught.value.problems] == [str(link)]
+    assert "notes" not in place.names()
+
+
 def test_objects_that_the_folder_does_not_have_stay(place: Place) -> None:
     place.s3.put_bytes(place.location.bucket, f"{place.location.key_prefix}older", b"stays")
     place.s3.put_bytes(place.location.bucket, f"{place.location.name}-extra/x", b"not ours")

@@ -151,7 +151,7 @@ def test_an_upload_that_somebody_ended_may_be_sent_again(
     proxy.add(Fault(method=method, contains=target, times=1, status=404, code="NoSuchUpload"))
     writer = object_writer(s3_server, bucket, proxy.endpoint_url, part_size_bytes=5 * MIB)
     chunks = [b"x" * (6 * MIB)]
-    with pytest.raises(ServiceUnavailable, match="s3://.*/asset/big: somebody ended the upload"):
+    with pytest.raises(ServiceUnavailable, match=r"s3://.*/asset/big: somebody ended the upload"):
         writer.put_chunks("asset/big", chunks, 6 * MIB)
     writer.put_chunks("asset/big", chunks, 6 * MIB)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from include.transformations.behavior_videos.ffmpeg import Ffmpeg, StreamDigest
 from include.transformations.environment_paths import FOLDER
 from include.transformations.environments import command_environment
 
@@ -96,6 +97,132 @@ def test_lossless_is_lossless_for_every_kind_of_camera(
         ffmpeg, source, pixel_format
     )
     assert json.loads((tmp_path / "r").read_text())["statistics"]["is_lossless_proven"] is True
+
+
+@pytest.fixture
+def proof_of(tmp_path, run) -> Callable[[], tuple[bool, str, str]]:
+    """Encode the source folder losslessly: whether it is proven, the notes, and what was said."""
+
+    def encode() -> tuple[bool, str, str]:
+        record = tmp_path / "record.json"
+        done = run("behavior-videos", settings(tmp_path, "lossless"), "--process-record", record)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(record.read_text())
+        return told["statistics"]["is_lossless_proven"], told["notes"], done.stdout
+
+    return encode
+
+
+@pytest.fixture
+def make_with(tmp_path, ffmpeg) -> MakeVideo:
+    """A video at a rate of one's choice, with more streams."""
+
+    def make(
+        name: str, *options: object, rate: str = "50", inputs: tuple[object, ...] = ()
+    ) -> Path:
+        path = tmp_path / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            [ffmpeg, "-v", "error", "-f", "lavfi", "-i", f"testsrc=size=64x48:rate={rate}:duration=1",
+             *map(str, inputs), *map(str, options), path],
+            check=True,
+        )  # fmt: skip
+        return path
+
+    return make
+
+
+SECOND_VIDEO = ("-f", "lavfi", "-i", "testsrc2=size=32x32:rate=25:duration=1")
+FFV1 = ("-c:v", "ffv1", "-pix_fmt", "gray")
+
+
+def test_all_videos_of_a_file_are_kept_and_compared(tmp_path, proof_of, make_with, ffmpeg):
+    source = make_with("two.mkv", "-map", "0", "-map", "1", *FFV1, inputs=SECOND_VIDEO)
+
+    is_proven, _, _ = proof_of()
+
+    def second(video: Path) -> bytes:
+        command = [ffmpeg, "-v", "error", "-i", video, "-map", "0:v:1", "-f", "rawvideo", "-"]
+        return subprocess.run(command, check=True, capture_output=True).stdout
+
+    assert is_proven
+    assert second(tmp_path / "out/two.mkv") == second(source) != b""
+
+
+@pytest.mark.parametrize("kind", ["subtitle", "attachment"])
+def test_a_stream_that_is_left_out_is_no_proof_and_said(tmp_path, proof_of, make_with, kind):
+    words = tmp_path / "words.srt"
+    words.write_text("1\n00:00:00,000 --> 00:00:00,900\nlick\n")
+    if kind == "subtitle":
+        make_with("eye.mkv", "-map", "0", "-map", "1", *FFV1, inputs=("-i", words))
+    else:
+        make_with("eye.mkv", *FFV1, "-attach", words, "-metadata:s:t", "mimetype=text/plain")
+
+    is_proven, notes, _ = proof_of()
+
+    assert not is_proven
+    assert f"a stream of the source is left out ({kind}): eye.mkv" in notes
+    assert names_in(tmp_path / "out") == ["eye.mkv"]
+
+
+@pytest.mark.parametrize(("rate", "is_exact"), [("50", True), ("30", False), ("30000/1001", False)])
+def test_times_that_the_container_rounds_are_no_proof(proof_of, make_with, rate, is_exact):
+    make_with("eye.avi", "-c:v", "rawvideo", "-pix_fmt", "gray", rate=rate)
+
+    is_proven, notes, _ = proof_of()
+
+    assert is_proven is is_exact
+    assert ("the times of the frames are not exactly the source's" in notes) is not is_exact
+
+
+@pytest.mark.parametrize(("step_us", "is_exact"), [(101_070, False), (101_000, True)])
+def test_uneven_times_of_a_microsecond_clock_are_compared_exactly(
+    proof_of, make_with, step_us, is_exact
+):
+    uneven = f"settb=1/1000000,setpts='100000+N*{step_us}+mod(N\\,2)*7000'"
+    make_with(
+        "eye.mp4", "-vf", uneven, "-enc_time_base", "1/1000000", "-fps_mode", "passthrough",
+        "-c:v", "libx264", "-bf", "0", "-pix_fmt", "yuv420p", "-video_track_timescale", 1_000_000,
+        "-movie_timescale", 1_000_000,
+    )  # fmt: skip
+
+    # The second time nothing is encoded, and what was not proven is not proven now either.
+    for state in ("done", "unchanged"):
+        is_proven, _, said = proof_of()
+        assert is_proven is is_exact
+        assert f"eye.mp4: {state}" in said
+
+
+@pytest.mark.parametrize(("name", "is_exact"), [("eye.mkv", True), ("eye.mov", False)])
+def test_sound_is_compared_with_its_times(proof_of, make_with, name, is_exact):
+    tone = ("-f", "lavfi", "-i", "sine=duration=1:sample_rate=44100")
+    make_with(name, "-map", "0", "-map", "1", *FFV1, "-c:a", "pcm_s16le", inputs=tone)
+
+    is_proven, notes, _ = proof_of()
+
+    assert is_proven is is_exact
+    assert "the times of the frames" not in notes
+    assert ("the times of the sound are not exactly the source's" in notes) is not is_exact
+
+
+def test_what_goes_with_a_frame_or_packet_hides_no_other_content(tmp_path):
+    def digests(content: str, at: str = "5") -> list[StreamDigest]:
+        program = tmp_path / "ffmpeg"
+        line = f"5, {at}, 1, 9, {content * 32}, S=1, 10, {'e' * 32}"
+        program.write_text(
+            "#!/bin/sh\n"
+            "echo 'Stream #0:0: Video: ffv1, gray' >&2\necho 'Stream #0:1: Audio: aac' >&2\n"
+            f"echo '#tb 0: 1/50'\necho '#tb 1: 1/50'\necho '0, {line}'\necho '1, {line}'\n"
+        )
+        program.chmod(0o755)
+        return Ffmpeg(program, 1).digests(tmp_path / "video", ["gray"])
+
+    video, sound = digests("a")
+    assert digests("a") == [video, sound]
+    assert video.content not in {sound.content, digests("b")[0].content}
+    assert digests("b")[1].content != sound.content
+    assert video.times == sound.times != digests("a", at="6")[0].times
+    assert digests("a", at="NOPTS")[0].times is None
 
 
 def test_lossy_is_not_called_lossless(tmp_path, run, make_video):

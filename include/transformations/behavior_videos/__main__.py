@@ -7,7 +7,8 @@ The output is the tree of the source. A video gets the ending of its encoding (`
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -16,12 +17,14 @@ from include.errors import AssetflowError, CommandFailed, InvalidInput, Problem
 from include.transformations.behavior_videos.encoding import encoding_for
 from include.transformations.behavior_videos.ffmpeg import Ffmpeg
 from include.transformations.behavior_videos.settings import VIDEO_ENDINGS, BehaviorVideoSettings
-from include.transformations.behavior_videos.videos import Video, convert
+from include.transformations.behavior_videos.videos import Converted, Video, convert
 from include.transformations.job.program import run_program
 from include.transformations.job.progress import Progress
 from include.transformations.job.record import Result
 from include.transformations.job.settings import available_cpus
 from include.transformations.job.source_files import carry_over, list_files
+
+NAMES_SHOWN = 10
 
 
 def transform(settings: BehaviorVideoSettings) -> Result:
@@ -33,21 +36,23 @@ def transform(settings: BehaviorVideoSettings) -> Result:
     videos = plan_videos(settings, files)
     at_once = min(settings.workers() if settings.parallel_compression else 1, len(videos) or 1)
     threads = settings.ffmpeg_thread_cnt or max(1, available_cpus() // at_once)
-    items = _convert_all(videos, Ffmpeg(_binary(settings), threads), at_once, source)
+    converted = _convert_all(videos, Ffmpeg(_binary(settings), threads), at_once, source)
     encoded = {video.source for video in videos}
     carry_over(
         [path for path in files if path not in encoded], source, output, settings.other_files
     )
     is_lossless = bool(videos) and all(video.encoding.is_lossless for video in videos)
+    doubts = _doubts(converted)
     return Result(
         input_bytes=sum(video.source.stat().st_size for video in videos),
         output_bytes=sum(video.target.stat().st_size for video in videos),
         codec=", ".join(sorted({video.encoding.codec for video in videos})),
-        is_lossless_proven=is_lossless,
-        items=items,
+        is_lossless_proven=is_lossless and not doubts,
+        items={name: one.state for name, one in converted.items()},
         packages=("imageio-ffmpeg",),
         notes=("frames and duration of every video were compared with its source",)
-        + (("every decoded frame was compared as well",) if is_lossless else ()),
+        + (("every decoded frame was compared as well",) if is_lossless else ())
+        + doubts,
     )
 
 
@@ -83,7 +88,22 @@ def plan_videos(settings: BehaviorVideoSettings, files: list[Path]) -> list[Vide
     return videos
 
 
-def _convert_all(videos: list[Video], ffmpeg: Ffmpeg, at_once: int, source: Path) -> dict[str, str]:
+def _doubts(converted: Mapping[str, Converted]) -> tuple[str, ...]:
+    """One note per reason why an encoding may not replace its source, with the videos it is of."""
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for name, one in converted.items():
+        for doubt in one.doubts:
+            names[doubt].append(name)
+    return tuple(
+        f"not proven lossless, {doubt}: {', '.join(of[:NAMES_SHOWN])}"
+        + (f" and {len(of) - NAMES_SHOWN} more" if len(of) > NAMES_SHOWN else "")
+        for doubt, of in names.items()
+    )
+
+
+def _convert_all(
+    videos: list[Video], ffmpeg: Ffmpeg, at_once: int, source: Path
+) -> dict[str, Converted]:
     progress = Progress("videos", sum(video.source.stat().st_size for video in videos))
     lock = Lock()
 
@@ -91,11 +111,12 @@ def _convert_all(videos: list[Video], ffmpeg: Ffmpeg, at_once: int, source: Path
         with lock:
             progress.add(size_bytes)
 
-    def convert_one(video: Video) -> str:
+    def convert_one(video: Video) -> Converted:
         video.target.parent.mkdir(parents=True, exist_ok=True)
-        state = convert(video, ffmpeg, on_bytes)
-        print(f"{video.source.relative_to(source)}: {state}")  # noqa: T201
-        return state
+        converted = convert(video, ffmpeg, on_bytes)
+        said = "; not proven lossless: ".join((converted.state, *converted.doubts))
+        print(f"{video.source.relative_to(source)}: {said}")  # noqa: T201
+        return converted
 
     with ThreadPoolExecutor(at_once) as pool:
         running = {video: pool.submit(convert_one, video) for video in videos}
@@ -109,7 +130,7 @@ def _convert_all(videos: list[Video], ffmpeg: Ffmpeg, at_once: int, source: Path
     return {str(video.source.relative_to(source)): done.result() for video, done in running.items()}
 
 
-def _error(future: Future[str]) -> AssetflowError | OSError | None:
+def _error(future: Future[Converted]) -> AssetflowError | OSError | None:
     error = future.exception()
     if error is None or isinstance(error, AssetflowError | OSError):
         return error

@@ -47,7 +47,10 @@ def encoding_for(request: CompressionRequest) -> Encoding | None:
         case Compression.LOSSLESS:
             # Version 3 with slices and their checksums: a damaged frame is found and stays alone.
             options = ("-c:v", "ffv1", "-level", "3", "-slices", "4", "-slicecrc", "1", "-g", "1")
-            return Encoding((), (*options, "-c:a", "copy"), ".mkv", "ffv1", is_lossless=True)
+            # Times as the source has them, not from 0 on and not in steps of a guessed frame rate.
+            # Matroska still rounds them to milliseconds; the comparison finds out whether it did.
+            after = (*options, "-enc_time_base", "demux", "-c:a", "copy")
+            return Encoding(("-copyts",), after, ".mkv", "ffv1", is_lossless=True)
         case Compression.NO_GAMMA:
             filters = [TO_8_BITS]
         case Compression.GAMMA_FIX_COLORSPACE:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from include.errors import VerificationFailed
 from include.transformations.behavior_videos.encoding import Encoding
-from include.transformations.behavior_videos.ffmpeg import Ffmpeg, Length
+from include.transformations.behavior_videos.ffmpeg import Ffmpeg, Length, Streams
 from include.transformations.job.source_files import FileState
 
 
@@ -22,10 +22,23 @@ class Video:
     encoding: Encoding
 
 
-def convert(video: Video, ffmpeg: Ffmpeg, on_bytes: Callable[[int], None]) -> str:
-    """Encode *video* and check it; returns ``done``, or ``unchanged``.
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """How it went with one video."""
 
-    A result made from the same file in the same way is left alone: the tag in it says so.
+    state: str
+    """``done``, or ``unchanged``."""
+
+    doubts: tuple[str, ...] = ()
+    """What of the source a lossless encoding does not hold, or not provably; it may not replace
+    the source then. Empty: it holds every frame and all sound, each at exactly its time."""
+
+
+def convert(video: Video, ffmpeg: Ffmpeg, on_bytes: Callable[[int], None]) -> Converted:
+    """Encode *video* and check it.
+
+    A result made from the same file in the same way is left alone: the tag in it says so. If it is
+    lossless it is compared again, for the tag does not say how the comparison went.
 
     Args:
         on_bytes: gets how many bytes of the source are done in addition.
@@ -38,9 +51,12 @@ def convert(video: Video, ffmpeg: Ffmpeg, on_bytes: Callable[[int], None]) -> st
     before = FileState.of(video.source)
     tag = _tag(before, video.encoding)
     is_encoded = video.target.is_file() and not video.target.is_symlink()
+    streams = ffmpeg.streams(video.source) if video.encoding.is_lossless else None
     if is_encoded and ffmpeg.tag(video.target) == tag:
+        doubts = _compare(video, video.target, streams, ffmpeg) if streams else ()
+        before.check_unchanged()
         on_bytes(before.size_bytes)
-        return "unchanged"
+        return Converted("unchanged", doubts)
     video.target.unlink(missing_ok=True)
     wanted = ffmpeg.length(video.source)
     part = video.target.with_name(
@@ -55,14 +71,15 @@ def convert(video: Video, ffmpeg: Ffmpeg, on_bytes: Callable[[int], None]) -> st
         counted = now
 
     try:
-        ffmpeg.encode(video.source, part, video.encoding, tag, on_frames)
+        ffmpeg.encode(video.source, part, video.encoding, tag, on_frames, streams)
         _check(video, part, wanted, ffmpeg)
+        doubts = _compare(video, part, streams, ffmpeg) if streams else ()
         before.check_unchanged()
         part.rename(video.target)
     finally:
         part.unlink(missing_ok=True)
     on_bytes(before.size_bytes - counted)
-    return "done"
+    return Converted("done", doubts)
 
 
 def _check(video: Video, part: Path, wanted: Length, ffmpeg: Ffmpeg) -> None:
@@ -77,15 +94,34 @@ def _check(video: Video, part: Path, wanted: Length, ffmpeg: Ffmpeg) -> None:
             f"{video.source} lasts {wanted.duration_s:.3f} s and its encoding "
             f"{found.duration_s:.3f} s"
         )
-    if video.encoding.is_lossless:
-        pixel_format = ffmpeg.pixel_format(video.source)
-        if ffmpeg.frames_digest(video.source, pixel_format) != ffmpeg.frames_digest(
-            part, pixel_format
-        ):
-            raise VerificationFailed(
-                f"{video.source}: decoded frames differ from the source's ({pixel_format}); keep "
-                "this video with compression_enum 'no compression'"
+
+
+def _compare(video: Video, encoded: Path, streams: Streams, ffmpeg: Ffmpeg) -> tuple[str, ...]:
+    """Doubts about a lossless encoding, as :attr:`Converted.doubts`.
+
+    Raises:
+        VerificationFailed: a frame is another one than the source's.
+    """
+    wanted = ffmpeg.digests(video.source, streams.pixel_formats)
+    found = ffmpeg.digests(encoded, streams.pixel_formats)
+    count = len(streams.videos)
+    if [one.content for one in wanted[:count]] != [one.content for one in found[:count]]:
+        raise VerificationFailed(
+            f"{video.source}: decoded frames differ from the source's "
+            f"({', '.join(streams.pixel_formats)}); keep this video with compression_enum "
+            "'no compression'"
+        )
+    doubts = [f"a stream of the source is left out ({kind})" for kind in streams.others]
+    if [one.content for one in wanted[count:]] != [one.content for one in found[count:]]:
+        doubts.append("the packets of sound are not the source's")
+    pairs = list(zip(wanted, found, strict=False))
+    for name, of_kind in (("frames", pairs[:count]), ("sound", pairs[count:])):
+        if any(ours.times is None or ours.times != theirs.times for ours, theirs in of_kind):
+            doubts.append(
+                f"the times of the {name} are not exactly the source's ({video.target.suffix} "
+                "rounds them to milliseconds)"
             )
+    return tuple(doubts)
 
 
 def _tag(state: FileState, encoding: Encoding) -> str:
