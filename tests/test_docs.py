@@ -262,7 +262,8 @@ def check_invocation(words: list[str]) -> None:
 def invocations(text: str) -> Iterator[list[str]]:
     """Words after the name of our command, wherever a page or a file writes it."""
     for found in re.finditer(
-        r"(?:-m include\.cli|\.venv/bin/assetflow|(?<=`)assetflow(?= ))((?: +[\w./<>{}\"$|=-]+)*)", text
+        r"(?:-m include\.cli|\.venv/bin/assetflow|(?<=`)assetflow(?= ))((?: +[\w./<>{}\"$|=-]+)*)",
+        text,
     ):
         words = [word.strip('"') for word in found[1].split()]
         if "|" in words:
