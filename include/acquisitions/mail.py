@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal
 from include.acquisitions.job import Notification, UploadJob
 from include.acquisitions.pipeline import TRANSFORMATION
 from include.acquisitions.plan import RunPlan
-from include.acquisitions.secret_settings import HIDDEN, hide_secrets
+from include.acquisitions.secret_settings import hide_secrets
+from include.acquisitions.secret_text import HIDDEN
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -30,7 +30,7 @@ from include.acquisitions.presets import (
     deep_merge,
     load_job_type,
 )
-from include.acquisitions.secret_settings import find_secrets
+from include.acquisitions.secret_settings import find_secrets, hide_secrets
 from include.acquisitions.task import Task
 from include.assets.location import AssetLocation
 from include.errors import InvalidInput, Problem
@@ -100,6 +100,21 @@ class RunPlan(BaseModel):
     def work_folder(self) -> Path:
         """Settings files, logs and process records; never uploaded."""
         return self.staging_folder / "work"
+
+    def shown(self, *, is_public: bool) -> dict[str, Any]:
+        """The plan as JSON for people: for logs, the runs bucket and the asset.
+
+        Addresses that only the run may know are ``***``, and fields that say nothing are left out. It
+        is still a plan that can be read again.
+
+        Args:
+            is_public: whether anybody may read it; then it does not say whom the mails go to.
+        """
+        shown = self.model_dump(mode="json", exclude_none=True)
+        if is_public:
+            shown["job"].pop("user_email", None)
+        hidden: dict[str, Any] = hide_secrets(shown)
+        return hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +257,7 @@ def _secrets(plans: Mapping[str, TaskPlan]) -> Iterator[Problem]:
         settings = {
             "job_settings": plan.job_settings,
             "image_resources": plan.image_resources or {},
+            "command_script": plan.command_script,
         }
         for path in find_secrets(settings):
             origin = plan.preset or "the job"

@@ -63,6 +63,12 @@ def uploaded_by(store: TargetStore, location: AssetLocation) -> str | None:
     return str(plan["run_key"]) if isinstance(plan, dict) and "run_key" in plan else None
 
 
-def plan_text(plan: RunPlan) -> bytes:
-    """The plan as it is kept; the same plan gives the same bytes."""
-    return json.dumps(plan.model_dump(mode="json"), indent=3, sort_keys=True).encode()
+def plan_text(plan: RunPlan, *, is_public: bool = True) -> bytes:
+    """The plan as it is kept; the same plan gives the same bytes.
+
+    Args:
+        plan: the run.
+        is_public: whether anybody may read the asset; then it does not say whom the mails go to.
+            The careful answer unless told otherwise.
+    """
+    return json.dumps(plan.shown(is_public=is_public), indent=3, sort_keys=True).encode()

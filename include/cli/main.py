@@ -14,6 +14,7 @@ from include.cli.demo import demo
 from include.cli.environments import app as environments
 from include.cli.local import app as local
 from include.cli.presets import app as presets
+from include.cli.records import app as records
 from include.errors import AssetflowError
 
 commands = typer.Typer(
@@ -25,6 +26,7 @@ commands = typer.Typer(
 
 # One line per sub-command.
 commands.add_typer(presets, name="presets")
+commands.add_typer(records, name="records")
 commands.add_typer(environments, name="environments")
 commands.add_typer(local, name="local")
 commands.command()(demo)

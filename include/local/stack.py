@@ -230,10 +230,12 @@ class LocalStack:
         """One record per location, in both collections."""
         from pymongo import MongoClient
 
+        from include.clients.docdb import DocDbClient
+
         with MongoClient[dict[str, Any]](docdb.uri) as client:
             database = client[self.deployment.docdb_database]
             for name in (self.deployment.docdb_collection_v1, self.deployment.docdb_collection_v2):
-                database[name].create_index("location", unique=True)
+                DocDbClient(database[name]).ensure_indexes()
 
     def _alone(self) -> AbstractContextManager[None]:
         """Nobody else starts or stops this stack meanwhile, in this or another process."""

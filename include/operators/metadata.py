@@ -131,10 +131,11 @@ class CheckMetadataFilesOperator(AcquisitionOperator):
     def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> dict[str, Any]:
         from include.acquisitions.metadata_checks import check_metadata_files
         from include.acquisitions.staging import check
+        from include.acquisitions.task_settings import MetadataCheckSettings
 
         check(plan.staging_folder, plan.run_key)
         checked = check_metadata_files(
-            plan.asset_folder, level=task.job_settings.get("level", "files")
+            plan.asset_folder, level=MetadataCheckSettings.parse(task.job_settings).level
         )
         return checked.model_dump(mode="json")
 

@@ -34,16 +34,16 @@ class PlanRunOperator(BaseOperator):
         from include.clients.runs_bucket import plan_key
 
         plan = self.resolve(context)
-        check_plan(plan)
+        plan = plan.model_copy(update={"warnings": (*plan.warnings, *check_plan(plan))})
         for warning in plan.warnings:
             self.log.warning("%s: %s", plan.location, warning)
-        shown = plan.model_dump(mode="json", exclude_defaults=True)
+        shown = plan.shown(is_public=False)
         self.log.info("Plan of %s:\n%s", plan.location, json.dumps(shown, indent=2))
         if not plan.dry_run:
             runs_bucket = AssetStoreHook().runs_bucket(settings().runs_bucket)
             acquire(runs_bucket, plan.location, run_identity(plan), is_active)
-            runs_bucket.write(plan_key(plan.dag_id, plan.run_key), plan.model_dump(mode="json"))
-        return plan.model_dump(mode="json")
+            runs_bucket.write(plan_key(plan.dag_id, plan.run_key), shown)
+        return plan.model_dump(mode="json", exclude_none=True)
 
     def resolve(self, context: Context) -> RunPlan:
         """Conf, presets and deployment, merged."""

@@ -109,7 +109,9 @@ class UpdateDocdbRecordOperator(AcquisitionOperator):
 
     def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> dict[str, Any]:
         from include.acquisitions.registration import update_record
+        from include.acquisitions.task_settings import DocDbRecordSettings
 
+        chosen = DocDbRecordSettings.parse(task.job_settings)
         registration = context["ti"].xcom_pull(task_ids=REGISTER_TASK_ID) or {}
         aggregate = self.asset_store.client.read_json(
             plan.bucket, f"{plan.location.key_prefix}metadata.nd.json"
@@ -123,7 +125,7 @@ class UpdateDocdbRecordOperator(AcquisitionOperator):
             docdb_hook(generation).client,
             generation=generation,
             now=datetime.now(UTC),
-            journal=self.journal(plan) if task.job_settings.get("overwrite_record") else None,
+            journal=self.journal(plan) if chosen.overwrite_record else None,
         )
         return {
             "record_id": update.record_id,

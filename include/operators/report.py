@@ -226,9 +226,10 @@ class ReportRunOperator(BaseOperator):
     def remove_staging(self, plan: RunPlan) -> None:
         """Remove what a failed run prepared, unless it is kept for a resume."""
         from include.acquisitions.staging import remove
+        from include.acquisitions.task_settings import StagingRemovalSettings
 
         task = plan.tasks["remove_staging_folder"]
-        if task.skip or task.job_settings.get("keep_for_resume"):
+        if task.skip or StagingRemovalSettings.parse(task.job_settings).keep_for_resume:
             self.log.info("%s is kept: clear the failed tasks to go on", plan.staging_folder)
             return
         if not wait_here(lambda: not running_commands(plan), for_s=COMMANDS_END_WITHIN_S):

@@ -29,8 +29,10 @@ class RemoveSourceFoldersOperator(AcquisitionOperator):
 
     def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> dict[str, Any]:
         from include.acquisitions.source_removal import DERIVATIVES, RemovalRequest, remove_sources
+        from include.acquisitions.task_settings import SourceRemovalSettings
         from include.clients.runs_bucket import journal_key
 
+        chosen = SourceRemovalSettings.parse(task.job_settings)
         folders = source_folders(plan)
         derivatives = folders.pop(DERIVATIVES, None)
         gather = plan.tasks["gather_preliminary_metadata"]
@@ -39,8 +41,8 @@ class RemoveSourceFoldersOperator(AcquisitionOperator):
                 modality_sources=folders,
                 derivatives_dir=derivatives,
                 metadata_dir=None if gather.skip else gather.job_settings.get("metadata_dir"),
-                modalities_to_delete=task.job_settings.get("modalities_to_delete"),
-                dry_run=task.job_settings.get("dry_run", True),
+                modalities_to_delete=chosen.modalities_to_delete,
+                dry_run=chosen.dry_run,
             ),
             plan.location,
             store=self.asset_store.client,

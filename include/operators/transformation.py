@@ -98,6 +98,7 @@ class CompressDataOperator(AcquisitionOperator):
         from include.acquisitions.lossless_proof import stamp_sources
         from include.acquisitions.runner import Command, raise_for_outcome
         from include.acquisitions.staging import discard
+        from include.acquisitions.task_settings import time_limit_s
 
         if (
             target.is_symlink()
@@ -119,7 +120,7 @@ class CompressDataOperator(AcquisitionOperator):
             ),
             environment=command_environment(plan, process_record=record_path),
             working_folder=working_folder,
-            time_limit_s=time_limit_s(task),
+            time_limit_s=time_limit_s(task.image_resources),
             resources=task.image_resources or {},
         )
         # Before the command looks at its first file, and only when the source is to go.
@@ -172,14 +173,6 @@ class CompressDataOperator(AcquisitionOperator):
         path = plan.asset_folder / proof_name(self.modality)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(proof.model_dump_json(indent=1))
-
-
-def time_limit_s(task: TaskPlan) -> float | None:
-    """Slurm's ``time_limit`` (minutes; a number or ``{"set": true, "number": n}``), in seconds."""
-    limit = (task.image_resources or {}).get("time_limit")
-    if isinstance(limit, dict):
-        limit = limit.get("number") if limit.get("set", True) else None
-    return None if limit is None else float(limit) * 60
 
 
 def process_record(task: TaskPlan, outcome: Outcome, source: Path, target: Path) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class UploadDataToS3Operator(AcquisitionOperator):
         deployment = settings()
         provenance = plan.asset_folder / PLAN_NAME
         provenance.parent.mkdir(parents=True, exist_ok=True)
-        provenance.write_bytes(plan_text(plan))
+        provenance.write_bytes(plan_text(plan, is_public=plan.bucket == deployment.open_bucket))
         writer = self.asset_store.writer(
             plan.bucket, part_size_bytes=deployment.upload_part_mib * 2**20
         )

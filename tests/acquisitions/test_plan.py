@@ -254,3 +254,37 @@ def test_python_callers_may_give_tasks_as_objects():
         job, presets=Stored({"ecephys/tasks/x": {}}), deployment=DEPLOYMENT, dag_id="d", run_id="r"
     )
     assert made.modalities["ecephys"].job_settings == {"input_source": "/a"}
+
+
+def pipeline(url: str) -> dict[str, object]:
+    monitor = {"run_params": {"capsule_id": "c"}, "alert_url": url}
+    return {"ecephys": {"job_settings": {"pipeline_monitor_settings": monitor, "x": None}}}
+
+
+@pytest.mark.parametrize("is_public", [True, False])
+def test_a_plan_is_shown_without_what_only_the_run_may_know(is_public: bool) -> None:
+    made = plan(tasks(**{PIPELINES: pipeline("https://host/hook?sig=abc")}))
+    shown = made.shown(is_public=is_public)
+    assert "https://host/hook" not in json.dumps(shown)
+    assert ("someone@example.com" in json.dumps(shown)) is not is_public
+    assert shown["tasks"]["send_job_start_email"] == {"skip": False, "job_settings": {}}
+    # What the tasks get is whole.
+    assert "https://host/hook?sig=abc" in json.dumps(made.model_dump(mode="json"))
+
+
+def test_a_shown_plan_is_a_plan_and_keeps_what_a_command_was_given() -> None:
+    made = plan(tasks(**{PIPELINES: pipeline("***")}))
+    assert RunPlan.model_validate(made.shown(is_public=False)) == made
+    assert made.shown(is_public=True)["pipelines"]["ecephys"]["job_settings"]["x"] is None
+
+
+def test_settings_of_a_task_that_no_era_knew_are_not_shown_with_their_secrets() -> None:
+    made = plan(tasks(foo={"job_settings": {"password": "hunter2"}}))
+    assert "hunter2" not in json.dumps(made.shown(is_public=False))
+
+
+def test_a_secret_in_a_script_is_refused_and_not_repeated() -> None:
+    script = "set -e\nexport AWS_SECRET_ACCESS_KEY=abc123\nrun"
+    with pytest.raises(InvalidInput, match="command_script line 2: looks like a secret") as refusal:
+        plan(**{f"{STEP}__ecephys": {"command_script": script}})
+    assert "abc123" not in str(refusal.value)

@@ -22,6 +22,7 @@ from include.assets.location import AssetLocation
 from include.assets.stored_object import StoredObject
 from include.errors import AccessDenied, AssetExists, MalformedAnswer, NotFound, ServiceUnavailable
 from tests.acquisitions.jobs import NAME, make_job
+from tests.operators.fakes import make_plan
 
 HERE = AssetLocation(bucket="private", name=NAME)
 PLAN_KEY = f"{HERE.key_prefix}{PLAN_NAME}"
@@ -117,4 +118,11 @@ def test_the_kept_plan_is_the_plan_and_always_the_same_bytes(tmp_path: Path):
         )
 
     assert plan_text(plan()) == plan_text(plan())
-    assert RunPlan.model_validate(json.loads(plan_text(plan()))) == plan()
+    kept = RunPlan.model_validate(json.loads(plan_text(plan(), is_public=False)))
+    assert kept == plan()
+
+
+def test_a_kept_plan_tells_nobodys_address_unless_only_we_can_read_it(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    assert b"someone@example.com" not in plan_text(plan)
+    assert b"someone@example.com" in plan_text(plan, is_public=False)

@@ -14,7 +14,6 @@ from include.errors import CommandFailed, InvalidInput, StagingMissing
 from include.operators.transformation import (
     CompressDataOperator,
     ModalityTransformationSettingsOperator,
-    time_limit_s,
 )
 from tests.operators.conftest import Buckets
 from tests.operators.fakes import make_context, make_plan
@@ -121,19 +120,6 @@ def test_a_proof_is_kept_only_of_what_was_proven_lossless(
     compress(plan)
     proof = plan.asset_folder / ".assetflow" / "proofs" / "ecephys.json"
     assert proof.exists() is proven
-
-
-@pytest.mark.parametrize(
-    ("limit", "expected_s"),
-    [
-        (None, None),
-        (90, 5400),
-        ({"set": True, "number": 2}, 120),
-        ({"set": False, "number": 2}, None),
-    ],
-)
-def test_the_time_limit_is_slurms_in_minutes(limit: Any, expected_s: float | None):
-    assert time_limit_s(TaskPlan(image_resources={"time_limit": limit})) == expected_s
 
 
 def test_modalities_without_a_source_are_left_out(tmp_path: Path):
