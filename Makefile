@@ -30,9 +30,8 @@ up: $(STAMP)  ## embedded services and Airflow, serving until Ctrl-C
 down: $(STAMP)  ## stop what `make up` started
 	$(BIN)/assetflow local down
 
-# Two workers: one with the whole runs on the stack, which mostly wait, one with everything else.
 test: $(STAMP)  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest
 
 bench: $(STAMP)  ## measured comparisons, as tables of ratios
 	$(BIN)/python -m benchmarks

@@ -47,14 +47,6 @@ def pytest_configure() -> None:
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, keep together what shares servers: all tests of the stack, else each module."""
-    for item in items:
-        is_of_stack = item.get_closest_marker("stack") is not None
-        name = "stack" if is_of_stack else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
-
-
 @pytest.fixture(scope="session")
 def services_root() -> Iterator[Path]:
     """Folder of the servers of this session, in memory where the system has room for it there."""
