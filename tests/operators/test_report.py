@@ -262,3 +262,43 @@ def test_a_computation_nobody_waits_for_any_more_is_stopped(
     else:
         with pytest.raises(NotFound):
             client.computation(computation_id)
+
+
+@pytest.mark.parametrize("state", [None, "removed", "up_for_retry"])
+@pytest.mark.usefixtures("mails")
+def test_a_state_that_says_nothing_about_the_work_is_no_success(
+    plan: RunPlan, deployment: Buckets, state: str | None
+):
+    states = without_stores(ALL_DONE) | {"compress_data_0": state}
+    with pytest.raises(RunIncomplete, match="compress_data_0: ended as"):
+        execute(plan, states)
+
+
+@pytest.mark.usefixtures("mails")
+def test_an_instance_that_a_person_skipped_makes_the_run_red(plan: RunPlan, deployment: Buckets):
+    states = without_stores(ALL_DONE) | {"compress_data_0": "success", "compress_data_1": "skipped"}
+    with pytest.raises(RunIncomplete, match="compress_data_1"):
+        execute(plan, states)
+
+
+@pytest.mark.usefixtures("mails")
+def test_an_upload_marked_as_done_by_hand_is_not_taken_for_one(plan: RunPlan, deployment: Buckets):
+    states = without_stores(ALL_DONE) | {"upload_data_to_s3": "success"}
+    with pytest.raises(RunIncomplete, match="nothing says what was uploaded"):
+        execute(plan, states)
+
+
+@pytest.mark.usefixtures("mails")
+def test_what_went_wrong_stands_before_what_was_therefore_not_reached(
+    plan: RunPlan, deployment: Buckets
+):
+    states = without_stores(ALL_DONE) | {
+        "check_metadata_files": "upstream_failed",
+        "gather_final_metadata": "failed",
+    }
+    with pytest.raises(RunIncomplete):
+        execute(plan, states)
+    assert list(kept_report(plan, deployment)["failed"]) == [
+        "gather_final_metadata",
+        "check_metadata_files",
+    ]
