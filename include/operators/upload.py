@@ -27,7 +27,7 @@ class UploadDataToS3Operator(AcquisitionOperator):
     needs_claim: ClassVar[bool] = True
 
     def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> dict[str, Any]:
-        from include.acquisitions.provenance import PLAN_NAME, check_target, plan_text
+        from include.acquisitions.provenance import PLAN_NAME, check_target, plan_text, uploaded_by
         from include.acquisitions.staging import check
         from include.acquisitions.upload import Upload
 
@@ -43,7 +43,9 @@ class UploadDataToS3Operator(AcquisitionOperator):
         writer = self.asset_store.writer(
             plan.bucket, part_size_bytes=deployment.upload_part_mib * 2**20
         )
-        writer.put_bytes(f"{plan.location.key_prefix}{PLAN_NAME}", provenance.read_bytes())
+        # First of all objects, and once: a run that is tried again writes nothing that is there.
+        if uploaded_by(self.asset_store.client, plan.location) != plan.run_key:
+            writer.put_bytes(f"{plan.location.key_prefix}{PLAN_NAME}", provenance.read_bytes())
         receipt = Upload(
             plan.asset_folder,
             plan.location,

@@ -79,6 +79,23 @@ def test_a_second_upload_sends_nothing(plan: RunPlan, deployment: Buckets):
     assert run_task(plan, "upload_data_to_s3")["put"] == 0
 
 
+def test_a_second_upload_writes_no_object_again(plan: RunPlan, deployment: Buckets):
+    stage(plan)
+    run_task(plan, "upload_data_to_s3")
+    names = deployment.keys()
+    for name in names:  # the same content under a mark that any new write would take away
+        content = deployment.boto.get_object(Bucket=plan.bucket, Key=name)["Body"].read()
+        deployment.boto.put_object(
+            Bucket=plan.bucket, Key=name, Body=content, Metadata={"mark": "kept"}
+        )
+    run_task(plan, "upload_data_to_s3")
+    marks = [
+        deployment.boto.head_object(Bucket=plan.bucket, Key=name)["Metadata"] for name in names
+    ]
+    assert len(marks) == 3
+    assert all(mark == {"mark": "kept"} for mark in marks), dict(zip(names, marks, strict=True))
+
+
 def test_an_upload_without_its_staging_folder_says_what_to_clear(
     plan: RunPlan, deployment: Buckets
 ):
