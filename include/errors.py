@@ -10,6 +10,7 @@
         . InvalidInput          a request, preset, file or setting; carries every problem found
         . AccessDenied          401 or 403: never taken for an absence
         . NotFound              a definite "not there"
+            : BucketNotFound    not the object but the whole bucket
         . MalformedAnswer       a service answered something that cannot be read
         . RecordRefused         DocDB will not store or find a record as asked
         . DuplicateRecords      DocDB holds several records of one asset
@@ -98,6 +99,10 @@ class AccessDenied(PermanentError):
 
 class NotFound(PermanentError):
     """A service said definitely that the thing is not there."""
+
+
+class BucketNotFound(NotFound):
+    """S3 said definitely that there is no such bucket."""
 
 
 class MalformedAnswer(PermanentError):

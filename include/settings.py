@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     upload_workers: int = Field(16, ge=1, description="Files of one asset uploaded at a time.")
     upload_part_mib: int = Field(16, ge=5, description="Size of one part of a large file, MiB.")
 
+    # Index runs
+    index_workers: int = Field(
+        16, ge=1, description="Assets that one index task looks at at a time."
+    )
+
 
 @cache
 def settings() -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import boto3
@@ -12,11 +13,13 @@ from include.clients.s3 import ObjectWriter, S3Client
 
 def boto_session(server: Any) -> boto3.Session:
     """With the keys of the test server."""
-    return boto3.Session(
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-        region_name=server.region,
-    )
+    return _session(server.access_key, server.secret_key, server.region)
+
+
+@cache
+def _session(access_key: str, secret_key: str, region: str) -> boto3.Session:
+    """Made once: each new one reads botocore's description of S3 again, for a tenth of a second."""
+    return boto3.Session(access_key, secret_key, region_name=region)
 
 
 def s3_client(server: Any, endpoint_url: str = "", *, attempts: int = 1) -> S3Client:

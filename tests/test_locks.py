@@ -22,7 +22,11 @@ GPL_ONLY = "secantusdb"
 NOT_IN_THE_IMAGE = ("include/local/",)
 """Runs with the development requirements: the embedded services."""
 
-OWN_ENVIRONMENT = ("include/transformations/ecephys/", "include/transformations/behavior_videos/")
+OWN_ENVIRONMENT = (
+    "include/transformations/ecephys/",
+    "include/transformations/behavior_videos/",
+    "include/transformations/metadata_status_v1/",
+)
 """Programs with locked requirements of their own."""
 
 PART_OF = {"botocore": "boto3", "pydantic-core": "pydantic", "starlette": "fastapi"}

@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
-from include.acquisitions.aggregate import aggregate_v1, aggregate_v2
 from include.acquisitions.pipeline_settings import CaptureSettings
 from include.acquisitions.registration import (
     RecordStore,
@@ -24,6 +23,7 @@ from include.acquisitions.registration import (
     known_asset,
     update_record,
 )
+from include.assets.aggregate import aggregate_v1, aggregate_v2
 from include.assets.core_files import CORE_FIELDS, Generation, core_file_name, parse_core_file
 from include.assets.location import AssetLocation
 from include.errors import InvalidInput, Problem, VerificationFailed

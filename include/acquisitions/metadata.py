@@ -42,11 +42,11 @@ from include.acquisitions.metadata_sources import (
     read_user_files,
 )
 from include.acquisitions.processing import set_given_aside
+from include.assets.canonical import canonical_text
 from include.assets.core_files import (
     ALL_CORE_FIELDS,
     CORE_FIELDS,
     Generation,
-    canonical_text,
     core_file_name,
     generation_of,
     parse_core_file,

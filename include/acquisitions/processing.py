@@ -21,9 +21,9 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from include.acquisitions.json_files import json_files
+from include.assets.canonical import canonical_text
 from include.assets.core_files import (
     Generation,
-    canonical_text,
     core_file_name,
     generation_of,
     parse_core_file,

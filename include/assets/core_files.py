@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from include.assets.canonical import canonical_text
 from include.errors import InvalidInput, Problem, TransientError
 
 AGGREGATE_FILE = "metadata.nd.json"
@@ -68,25 +69,38 @@ def core_file_name(field: str) -> str:
     return f"{field}.json"
 
 
-def generation_of(contents: Mapping[str, Mapping[str, Any]]) -> Generation:
-    """Generation of an asset, from its core files' contents by field.
+def generation_of(contents: Mapping[str, Any]) -> Generation:
+    """Generation of an asset, from its core files' contents by field; 2 where nothing tells."""
+    return evident_generation(contents) or Generation.V2
 
-    ``rig`` and ``session`` exist only in generation 1; without them the ``schema_version`` of
-    ``data_description`` decides (below 2 is generation 1), and without that it is generation 2.
+
+def evident_generation(contents: Mapping[str, Any]) -> Generation | None:
+    """Generation that an asset's core files show, or None when nothing in them tells.
+
+    ``rig`` and ``session`` exist only in generation 1, ``model`` only in generation 2; without them
+    the ``schema_version`` of ``data_description`` decides: below 2 is generation 1.
     """
-    if "rig" in contents or "session" in contents:
+    if contents.get("rig") is not None or contents.get("session") is not None:
         return Generation.V1
-    version = str(contents.get("data_description", {}).get("schema_version", "2"))
+    if contents.get("model") is not None:
+        return Generation.V2
+    description = contents.get("data_description")
+    version = description.get("schema_version") if isinstance(description, Mapping) else None
+    return None if version is None else _generation_of_version(str(version))
+
+
+def generation_of_record(record: Mapping[str, Any]) -> Generation | None:
+    """Generation of a record or aggregate: what it says of itself, else what its core files show."""
+    if record.get("object_type"):
+        return Generation.V2
+    if "metadata_status" in record or "external_links" in record:
+        return Generation.V1
+    version = record.get("schema_version")
+    return evident_generation(record) if version is None else _generation_of_version(str(version))
+
+
+def _generation_of_version(version: str) -> Generation:
     return Generation.V1 if version.split(".")[0] in {"0", "1"} else Generation.V2
-
-
-def canonical_text(content: Any) -> str:
-    """The one text form of metadata: keys sorted, indent 3, non-ASCII as it is, no final newline.
-
-    Values that JSON cannot hold (dates, ids) become text first. The indexing jobs compare files
-    by the digest of exactly this text in UTF-8.
-    """
-    return json.dumps(content, indent=3, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def parse_core_file(item: str, text: bytes) -> dict[str, Any]:
@@ -97,7 +111,20 @@ def parse_core_file(item: str, text: bytes) -> dict[str, Any]:
         text: the file's bytes.
 
     Raises:
-        InvalidInput: empty, not UTF-8, a byte-order mark, not JSON (or cut short), not an object.
+        InvalidInput: as :func:`parse_json`, and what is not an object.
+    """
+    content = parse_json(item, text)
+    if not isinstance(content, dict):
+        kind = f"a {type(content).__name__}"
+        raise _unusable(item, f"holds {kind}, not a JSON object", "one core file is one object")
+    return content
+
+
+def parse_json(item: str, text: bytes) -> Any:
+    """Content of a metadata file: an object, as a rule, or any other JSON value but null.
+
+    Raises:
+        InvalidInput: empty, not UTF-8, a byte-order mark, not JSON (or cut short), null.
     """
     if not text.strip():
         raise _unusable(item, "the file is empty", "write the metadata into it, or remove it")
@@ -113,9 +140,8 @@ def parse_core_file(item: str, text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         reason = f"does not parse as JSON: {error}"
         raise _unusable(item, reason, "write the file again; it may be cut short") from error
-    if not isinstance(content, dict):
-        kind = "null" if content is None else f"a {type(content).__name__}"
-        raise _unusable(item, f"holds {kind}, not a JSON object", "one core file is one object")
+    if content is None:
+        raise _unusable(item, "holds null, not a JSON object", "one core file is one object")
     return content
 
 

@@ -13,7 +13,6 @@ something is never replaced here unless a person asked for that.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections.abc import Mapping
@@ -22,23 +21,9 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from include.assets.core_files import Generation, canonical_text
+from include.assets.canonical import canonical_text
+from include.assets.core_files import Generation
 from include.errors import InvalidInput, Problem
-
-__all__ = [
-    "CODE_OCEAN",
-    "LINK_FIELDS",
-    "RecordAction",
-    "RecordPlan",
-    "canonical_digest",
-    "canonical_text",
-    "iso_moment",
-    "link_ids",
-    "links_with",
-    "plan_record_update",
-    "read_links",
-    "record_id",
-]
 
 LINK_FIELDS: Mapping[Generation, str] = {
     Generation.V1: "external_links",
@@ -50,11 +35,6 @@ CODE_OCEAN = "Code Ocean"
 """Key of Code Ocean's ids among the links."""
 
 _SET_BY_STORE = frozenset({"_id", "location", "created", "last_modified"})
-
-
-def canonical_digest(value: Any) -> str:
-    """MD5, in hex, of the canonical text in UTF-8: what S3 gives as ETag of a single part."""
-    return hashlib.md5(canonical_text(value).encode(), usedforsecurity=False).hexdigest()
 
 
 def record_id(location: str) -> str:

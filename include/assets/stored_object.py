@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -25,3 +27,27 @@ class StoredObject:
     def has_md5(self, md5: str | None) -> bool:
         """Whether the ETag proves that this is the content; False proves nothing."""
         return md5 is not None and _MD5.fullmatch(self.etag) is not None and self.etag == md5
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What lies directly below one key prefix that ends with a slash."""
+
+    objects: Mapping[str, StoredObject]
+    """Last part of the key → object. An object whose key is the prefix itself has the name ``""``."""
+
+    folders: frozenset[str]
+    """Names of the folders, without slashes."""
+
+    @classmethod
+    def of(cls, prefix: str, objects: Iterable[StoredObject], folders: Iterable[str]) -> Self:
+        """From a listing, whose keys and folders hold the whole path."""
+        return cls(
+            {one.key.removeprefix(prefix): one for one in objects},
+            frozenset(one.removeprefix(prefix).removesuffix("/") for one in folders),
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all is there."""
+        return not self.objects and not self.folders

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from include.assets.record import CODE_OCEAN, links_with, read_links
@@ -51,7 +51,10 @@ class DocDbClient:
         self._records = collection.with_options(read_preference=ReadPreference.PRIMARY)
 
     def ensure_indexes(self) -> None:
-        """Make the index that lets DocDB refuse a second record of one location.
+        """Make the index that lets DocDB refuse a second record of one location, and one by date.
+
+        With the two, what an index run asks for (which locations, changed since when) is answered from
+        an index alone.
 
         Raises:
             DuplicateRecords: the collection already holds some.
@@ -59,6 +62,7 @@ class DocDbClient:
         from pymongo.errors import OperationFailure
 
         with self._translated("indexing locations"):
+            self._records.create_index([("last_modified", 1), ("location", 1)])
             try:
                 self._records.create_index("location", unique=True)
             except OperationFailure as error:
@@ -170,20 +174,23 @@ class DocDbClient:
             logger.info("The links of record %s changed meanwhile; looking again", record_id)
         raise RecordChanged(f"record {record_id}: {link_field} changed {_LINK_ATTEMPTS} times")
 
-    @contextmanager
-    def _translated(self, item: str) -> Iterator[None]:
-        """Turn pymongo's errors into ours, naming *item*."""
-        from bson.errors import BSONError
-        from pymongo.errors import PyMongoError
+    def _translated(self, item: str) -> AbstractContextManager[None]:
+        return translated(f"DocDB {self._records.full_name}, {item}")
 
-        where = f"DocDB {self._records.full_name}, {item}"
-        try:
-            yield
-        except PyMongoError as error:
-            raise _kind_of(error)(f"{where}: {error}") from error
-        except (BSONError, OverflowError, UnicodeEncodeError) as error:
-            # The latter two: a number of more than 64 bits, half of a surrogate pair.
-            raise RecordRefused(f"{where}: {error}") from error
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Turn pymongo's errors into ours, naming *where*."""
+    from bson.errors import BSONError
+    from pymongo.errors import PyMongoError
+
+    try:
+        yield
+    except PyMongoError as error:
+        raise _kind_of(error)(f"{where}: {error}") from error
+    except (BSONError, OverflowError, UnicodeEncodeError) as error:
+        # The latter two: a number of more than 64 bits, half of a surrogate pair.
+        raise RecordRefused(f"{where}: {error}") from error
 
 
 def _kind_of(error: PyMongoError) -> type[AssetflowError]:

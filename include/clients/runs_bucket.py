@@ -7,13 +7,18 @@
                             failures/{name}.json
                             mails/{name}.json        a mail that was sent: never twice
                             journal/{name}.json      what was removed, enough to account for it
-    claims/{bucket}/{asset_name}.json                which run holds an asset (acquisitions.claim)
+                            slices/{slice}.json      index_buckets: what a slice is about
+                            found/{slice}.json       index_buckets: what it found and did
+                            removals/{bucket}.json   index_buckets: what was removed, or why not
+    claims/{bucket}/{asset_name}.json                which run holds an asset (assets.claim)
+    claims/index_buckets/{bucket}.json               which run indexes a bucket
+    history/index_buckets/{bucket}.json              how the last index runs of a bucket went
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -48,6 +53,26 @@ def journal_key(dag_id: str, run_key: str, name: str) -> str:
     return f"runs/{dag_id}/{run_key}/journal/{name}.json"
 
 
+def slice_key(dag_id: str, run_key: str, name: str) -> str:
+    """Where it says what a slice of an index run is about."""
+    return f"runs/{dag_id}/{run_key}/slices/{name}.json"
+
+
+def found_key(dag_id: str, run_key: str, name: str) -> str:
+    """Where the report of a slice of an index run is."""
+    return f"runs/{dag_id}/{run_key}/found/{name}.json"
+
+
+def removals_key(dag_id: str, run_key: str, bucket: str) -> str:
+    """Where it says what an index run removed from a bucket."""
+    return f"runs/{dag_id}/{run_key}/removals/{bucket}.json"
+
+
+def history_key(dag_id: str, bucket: str) -> str:
+    """Where it says how the last runs over a bucket went."""
+    return f"history/{dag_id}/{bucket}.json"
+
+
 class RunsBucket:
     """Read and write the JSON objects of one runs bucket."""
 
@@ -78,6 +103,10 @@ class RunsBucket:
             return self.read(key)
         except NotFound:
             return None
+
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        """Keys below *prefix*, in their order."""
+        return (found.key for found in self._s3.iterate_objects(self.bucket, prefix))
 
     def write(
         self,

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.assets.stored_object import StoredObject
+from include.assets.stored_object import Folder, StoredObject
 from include.clients.s3_errors import from_botocore, from_obstore
-from include.errors import MalformedAnswer, NotFound, ServiceUnavailable
+from include.errors import BucketNotFound, MalformedAnswer, NotFound, ServiceUnavailable
 
 if TYPE_CHECKING:
     import boto3
@@ -70,11 +70,42 @@ class S3Client:
             ServiceUnavailable, MalformedAnswer: a page is missing or broken; what was yielded
                 before is not the whole list.
         """
-        position: dict[str, str] = {}
-        while True:
-            page = self._list_page(bucket, prefix, **position)
+        for page in self._pages(bucket, prefix):
             for entry in page.get("Contents", ()):
                 yield _stored_object(f"list s3://{bucket}/{prefix}", entry["Key"], entry, "Size")
+
+    def iterate_folders(self, bucket: str) -> Iterator[list[str]]:
+        """Names of the folders at the top of a bucket, in key order: a page of up to 1,000 per request.
+
+        Raises:
+            NotFound: the bucket does not exist.
+            ServiceUnavailable, MalformedAnswer: a page is missing or broken; what was yielded
+                before is not the whole list.
+        """
+        for page in self._pages(bucket, "", Delimiter="/"):
+            yield [one["Prefix"].removesuffix("/") for one in page.get("CommonPrefixes", ())]
+
+    def list_folder(self, bucket: str, prefix: str) -> Folder:
+        """The objects directly below *prefix*, which ends with a slash, and the folders there.
+
+        Raises:
+            NotFound: the bucket does not exist.
+        """
+        where = f"list s3://{bucket}/{prefix}"
+        objects: list[StoredObject] = []
+        folders: list[str] = []
+        for page in self._pages(bucket, _folder(prefix), Delimiter="/"):
+            objects += (
+                _stored_object(where, e["Key"], e, "Size") for e in page.get("Contents", ())
+            )
+            folders += (one["Prefix"] for one in page.get("CommonPrefixes", ()))
+        return Folder.of(prefix, objects, folders)
+
+    def _pages(self, bucket: str, prefix: str, **options: Any) -> Iterator[dict[str, Any]]:
+        position: dict[str, str] = {}
+        while True:
+            page = self._list_page(bucket, prefix, **options, **position)
+            yield page
             if not page["IsTruncated"]:
                 return
             token = page.get("NextContinuationToken")
@@ -87,7 +118,8 @@ class S3Client:
         page: dict[str, Any] = self._call(
             where, self._client.list_objects_v2, Bucket=bucket, Prefix=prefix, **options
         )
-        if "IsTruncated" not in page or page.get("KeyCount") != len(page.get("Contents", ())):
+        found = len(page.get("Contents", ())) + len(page.get("CommonPrefixes", ()))
+        if "IsTruncated" not in page or page.get("KeyCount") != found:
             raise MalformedAnswer(f"{where}: the answer is not a whole page of a listing")
         return page
 
@@ -123,10 +155,17 @@ class S3Client:
         """
         return self.read_with_etag(bucket, key)[0]
 
-    def read_with_etag(self, bucket: str, key: str) -> tuple[bytes, str]:
-        """Content and ETag (without quotes) of one object, to write it back under a condition."""
+    def read_with_etag(
+        self, bucket: str, key: str, *, if_match: str | None = None
+    ) -> tuple[bytes, str]:
+        """Content and ETag (without quotes) of one object, to write it back under a condition.
+
+        Raises:
+            PreconditionFailed: it is no longer the one with the ETag *if_match*.
+        """
         where = f"GET s3://{bucket}/{key}"
-        answer = self._call(where, self._client.get_object, Bucket=bucket, Key=key)
+        condition = {} if if_match is None else {"IfMatch": f'"{if_match}"'}
+        answer = self._call(where, self._client.get_object, Bucket=bucket, Key=key, **condition)
         return self._call(where, answer["Body"].read), _etag(where, answer)
 
     def read_json(self, bucket: str, key: str) -> Any:
@@ -177,6 +216,26 @@ class S3Client:
             **conditions,
         )
         return _etag(where, answer)
+
+    def copy_object(self, bucket: str, key: str, target: str, *, if_match: str) -> None:
+        """Copy one object within its bucket, in S3, unless *target* is there.
+
+        Args:
+            if_match: ETag of the object that is meant.
+
+        Raises:
+            NotFound: it is not there any more.
+            PreconditionFailed: it is another one now, or something is at *target*.
+        """
+        self._call(
+            f"copy s3://{bucket}/{key} to {target}",
+            self._client.copy_object,
+            Bucket=bucket,
+            Key=target,
+            CopySource={"Bucket": bucket, "Key": key},
+            CopySourceIfMatch=f'"{if_match}"',
+            IfNoneMatch="*",
+        )
 
     def delete_object(self, bucket: str, key: str, *, if_match: str | None = None) -> None:
         """Delete one object; a missing one is no error unless *if_match* asks for its ETag."""
@@ -320,7 +379,7 @@ class ObjectWriter:
                 said = f"{where}: somebody ended the upload while it was sent ({GONE})"
                 raise ServiceUnavailable(said) from error
             # A PUT can miss nothing else.
-            raise NotFound(f"{where}: the bucket itself does not exist") from error
+            raise BucketNotFound(f"{where}: the bucket itself does not exist") from error
         except BaseError as error:
             raise from_obstore(where, error) from error
         return str(answer["e_tag"]).strip('"')

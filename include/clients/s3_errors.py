@@ -18,6 +18,7 @@ from botocore.parsers import ResponseParserError
 from include.errors import (
     AccessDenied,
     AssetflowError,
+    BucketNotFound,
     NotFound,
     PermanentError,
     PreconditionFailed,
@@ -63,7 +64,7 @@ def refusal(where: str, status: int, code: str, message: str) -> AssetflowError:
     if status in {401, 403}:
         return AccessDenied(said)
     if code == "NoSuchBucket":
-        return NotFound(f"{said} (the bucket itself does not exist)")
+        return BucketNotFound(f"{said} (the bucket itself does not exist)")
     if status == 404:
         return NotFound(said)
     if status in {304, 412}:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from include.clients.runs_bucket import RunsBucket
     from include.clients.s3 import ObjectWriter, S3Client
+    from include.clients.s3_folders import S3Folders
 
 ATTEMPTS = 5
 """How often boto3 sends a request that is throttled or whose connection drops."""
@@ -63,6 +64,18 @@ class AssetStoreHook(BaseHook):
             endpoint_url=self._provider_hook.conn_config.get_service_endpoint_url("s3"),
             region=self._provider_hook.region_name,
             part_size_bytes=part_size_bytes,
+        )
+
+    def folders(self, bucket: str) -> S3Folders:
+        """Listings of very many small folders of one bucket."""
+        from include.clients.s3_folders import S3Folders
+
+        return S3Folders(
+            bucket,
+            self.client,
+            session=self._provider_hook.get_session(),
+            endpoint_url=self._provider_hook.conn_config.get_service_endpoint_url("s3"),
+            region=self._provider_hook.region_name,
         )
 
     def runs_bucket(self, bucket: str) -> RunsBucket:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from include.acquisitions.claim import claim_key
 from include.acquisitions.file_digest import FileStamp, digest_file
 from include.acquisitions.lossless_proof import PROOFS
 from include.acquisitions.plan import RunPlan
 from include.acquisitions.source_matching import Content, LosslessProof
 from include.acquisitions.upload_receipt import RECEIPT_NAME
+from include.assets.claim import claim_key
 from include.assets.location import AssetLocation
 from include.assets.report import Report
 

@@ -14,8 +14,8 @@ from include.settings import settings
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.acquisitions.claim import RunIdentity
     from include.acquisitions.plan import RunPlan, TaskPlan
+    from include.assets.claim import RunIdentity
     from include.clients.runs_bucket import RunsBucket
 
 STOPPED = "the task was stopped from outside"
@@ -56,7 +56,7 @@ class AcquisitionOperator(BaseOperator):
         if plan.dry_run and not self.runs_in_dry_run:
             raise AirflowSkipException("dry run: nothing is written")
         if self.needs_claim:
-            from include.acquisitions.claim import acquire
+            from include.assets.claim import acquire
 
             # Not only looked at but taken: a resumed run gave the asset back when it failed.
             acquire(self.runs_bucket, plan.location, run_identity(plan), is_active)
@@ -89,7 +89,7 @@ def read_plan(context: Context) -> RunPlan:
 
 def run_identity(plan: RunPlan) -> RunIdentity:
     """Who this run is, for claims."""
-    from include.acquisitions.claim import RunIdentity
+    from include.assets.claim import RunIdentity
 
     return RunIdentity(dag_id=plan.dag_id, run_id=plan.run_id)
 
@@ -108,6 +108,12 @@ def store(context: Context, key: str, value: str) -> None:
 def label_instance(context: Context, modality: str) -> None:
     """Show a mapped task instance under its modality instead of its number."""
     cast("dict[str, Any]", context)["modality"] = modality
+
+
+def is_last_try(context: Context) -> bool:
+    """Whether this task will not be tried again by itself."""
+    ti = context["ti"]
+    return int(ti.try_number) > int(ti.max_tries)
 
 
 def is_active(dag_id: str, run_id: str) -> bool:

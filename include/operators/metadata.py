@@ -97,7 +97,6 @@ class GatherFinalMetadataOperator(AcquisitionOperator):
     """
 
     def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> dict[str, Any]:
-        from include.acquisitions.aggregate import write_aggregate
         from include.acquisitions.processing import (
             Pipeline,
             read_process_records,
@@ -105,6 +104,7 @@ class GatherFinalMetadataOperator(AcquisitionOperator):
             write_processing,
         )
         from include.acquisitions.staging import check
+        from include.assets.aggregate import write_aggregate
 
         check(plan.staging_folder, plan.run_key)
         records = read_process_records(plan.work_folder / "processes")

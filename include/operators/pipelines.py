@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from include.hooks.code_ocean import CodeOceanHook
+from include.hooks.docdb import docdb_hook
 from include.operators.base import AcquisitionOperator, label_instance, recall, store
-from include.operators.registration import REGISTER_TASK_ID, docdb_hook
+from include.operators.registration import REGISTER_TASK_ID
 from include.operators.waiting import wait_here
 from include.triggers.code_ocean import ComputationTrigger, DataAssetTrigger
 

@@ -29,8 +29,8 @@ class PlanRunOperator(BaseOperator):
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from include.acquisitions.claim import acquire
         from include.acquisitions.plan_checks import check_plan
+        from include.assets.claim import acquire
         from include.clients.runs_bucket import plan_key
 
         plan = self.resolve(context)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from include.hooks.code_ocean import CodeOceanHook
-from include.hooks.docdb import DocDbHook
+from include.hooks.docdb import docdb_hook
 from include.operators.base import AcquisitionOperator, read_plan, recall, store
 from include.operators.waiting import wait_here
 from include.settings import settings
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.acquisitions.plan import RunPlan, TaskPlan
-    from include.assets.core_files import Generation
 
 REGISTER_TASK_ID = "register_data_asset_to_codeocean"
 
@@ -110,13 +109,14 @@ class UpdateDocdbRecordOperator(AcquisitionOperator):
     def carry_out(self, plan: RunPlan, task: TaskPlan, context: Context) -> dict[str, Any]:
         from include.acquisitions.registration import update_record
         from include.acquisitions.task_settings import DocDbRecordSettings
+        from include.assets.core_files import Generation, generation_of_record
 
         chosen = DocDbRecordSettings.parse(task.job_settings)
         registration = context["ti"].xcom_pull(task_ids=REGISTER_TASK_ID) or {}
         aggregate = self.asset_store.client.read_json(
             plan.bucket, f"{plan.location.key_prefix}metadata.nd.json"
         )
-        generation = generation_of(aggregate)
+        generation = generation_of_record(aggregate) or Generation.V1
         update = update_record(
             plan.location,
             plan.asset_name,
@@ -147,23 +147,3 @@ class UpdateDocdbRecordOperator(AcquisitionOperator):
             self.runs_bucket.put_once(key, json.loads(text))
 
         return keep
-
-
-def generation_of(aggregate: dict[str, Any]) -> Generation:
-    """Schema generation of an aggregate: the second says what it is by ``object_type``."""
-    from include.assets.core_files import Generation
-
-    return Generation.V2 if aggregate.get("object_type") else Generation.V1
-
-
-def docdb_hook(generation: Generation) -> DocDbHook:
-    """The collection in which records of that generation are kept."""
-    from include.assets.core_files import Generation
-
-    deployment = settings()
-    collection = (
-        deployment.docdb_collection_v2
-        if generation is Generation.V2
-        else deployment.docdb_collection_v1
-    )
-    return DocDbHook(deployment.docdb_database, collection)

@@ -16,7 +16,7 @@ from include.errors import (
 )
 from include.hooks.code_ocean import CodeOceanHook
 from include.hooks.s3 import AssetStoreHook
-from include.operators.base import PLAN_TASK_ID, run_identity
+from include.operators.base import PLAN_TASK_ID, is_last_try, run_identity
 from include.operators.waiting import wait_here
 from include.settings import settings
 
@@ -175,7 +175,7 @@ class ReportRunOperator(BaseOperator):
 
     def keep(self, plan: RunPlan, report: Report, runs_bucket: RunsBucket) -> None:
         """Write the report into the runs bucket and give the asset back."""
-        from include.acquisitions.claim import release
+        from include.assets.claim import release
         from include.clients.runs_bucket import report_key
 
         runs_bucket.write(report_key(plan.dag_id, plan.run_key), report.model_dump(mode="json"))
@@ -247,12 +247,6 @@ def must_run(name: str, plan: RunPlan) -> bool:
     return not task.skip and not plan.dry_run and name not in MAY_SKIP_ITSELF
 
 
-def is_last_try(context: Context) -> bool:
-    """Whether this task will not be tried again by itself."""
-    ti = context["ti"]
-    return int(ti.try_number) > int(ti.max_tries)
-
-
 def running_commands(plan: RunPlan) -> list[str]:
     """Commands of the run that have not ended; one that was stopped takes up to ten seconds."""
     from include.acquisitions.runner import CommandState
@@ -287,7 +281,7 @@ def check_record(plan: RunPlan, asset_id: str | None) -> None:
     """
     from include.assets.core_files import Generation
     from include.assets.record import link_ids
-    from include.operators.registration import docdb_hook
+    from include.hooks.docdb import docdb_hook
 
     for generation in (Generation.V2, Generation.V1):
         record = docdb_hook(generation).client.find_record(str(plan.location))

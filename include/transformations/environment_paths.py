@@ -41,6 +41,9 @@ TRANSFORMATIONS = {
     "metadata-mapper": Transformation(
         "aind_metadata_mapper.gather_metadata", "metadata_mapper/requirements.txt", ""
     ),
+    "metadata-status-v1": Transformation(
+        "include.transformations.metadata_status_v1", "metadata_status_v1/requirements.txt", ""
+    ),
 }
 
 

@@ -20,7 +20,8 @@ from include.acquisitions.processing import (
     staged_generation,
     write_processing,
 )
-from include.assets.core_files import Generation, canonical_text, schema_problems
+from include.assets.canonical import canonical_text
+from include.assets.core_files import Generation, schema_problems
 from include.errors import InvalidInput
 from tests.acquisitions.metadata_fakes import Place
 from tests.acquisitions.unprivileged import open_folder, unprivileged

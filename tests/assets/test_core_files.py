@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.assets.canonical import canonical_text
 from include.assets.core_files import (
     ALL_CORE_FIELDS,
     CORE_FIELDS,
     Generation,
-    canonical_text,
     generation_of,
     parse_core_file,
     read_core_file,

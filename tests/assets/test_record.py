@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.assets.canonical import canonical_digest, canonical_text
 from include.assets.core_files import Generation
 from include.assets.record import (
     CODE_OCEAN,
     LINK_FIELDS,
     RecordAction,
     RecordPlan,
-    canonical_digest,
-    canonical_text,
     iso_moment,
     link_ids,
     links_with,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from aind_data_schema_models.modalities import Modality
 
-from include.acquisitions.aggregate import MetadataStatus, aggregate_v2
 from include.acquisitions.data_description import start_of
+from include.assets.aggregate import MetadataStatus, aggregate_v2
 from include.assets.location import AssetLocation
 from include.local.sample_metadata import is_recorded_elsewhere, write_sample_metadata
 

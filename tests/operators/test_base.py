@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from include.acquisitions.claim import RunIdentity, acquire, claim_key
+from include.assets.claim import RunIdentity, acquire, claim_key
 from include.errors import AssetBusy
 from include.operators import (
     checks,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from include.acquisitions.claim import RunIdentity, acquire, claim_key
 from include.acquisitions.plan import RunPlan
+from include.assets.claim import RunIdentity, acquire, claim_key
 from include.clients.runs_bucket import plan_key
 from include.errors import AssetBusy, InvalidInput
 from include.local import connections as to

@@ -11,15 +11,16 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from include.acquisitions.plan import RunPlan
+from include.assets.core_files import Generation
 from include.errors import ComputationFailed
 from include.hooks.code_ocean import CodeOceanHook
+from include.hooks.docdb import docdb_hook
 from include.local.stand_ins.control import StandInControl
 from include.operators import registration
 from include.operators.registration import (
     REGISTER_TASK_ID,
     RegisterDataAssetToCodeoceanOperator,
     UpdateDocdbRecordOperator,
-    docdb_hook,
 )
 from include.operators.waiting import wait_here
 from tests.operators.conftest import Buckets
@@ -108,9 +109,7 @@ def test_the_record_gets_the_asset_id_and_is_written_once(plan: RunPlan):
     second = operator.execute(context)
     assert second["record_id"] == first["record_id"]
     assert second["action"] == "nothing"
-    record = docdb_hook(registration.generation_of({"object_type": "Metadata"})).client.find_record(
-        str(plan.location)
-    )
+    record = docdb_hook(Generation.V2).client.find_record(str(plan.location))
     assert "11111111-1111-1111-1111-111111111111" in str(record)
 
 

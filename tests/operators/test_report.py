@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from include.acquisitions.claim import acquire, claim_key
 from include.acquisitions.pipeline import TASKS
 from include.acquisitions.plan import RunPlan
 from include.acquisitions.runner import Command
 from include.acquisitions.staging import create
+from include.assets.claim import acquire, claim_key
 from include.clients.local_runner import LocalRunner
 from include.clients.runs_bucket import failure_key, report_key
 from include.errors import CommandInterrupted, NotFound, RunIncomplete, ServiceUnavailable

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from include.acquisitions.aggregate import (
+from include.assets.aggregate import (
     AggregateReport,
     MetadataStatus,
     aggregate_v1,
     aggregate_v2,
     write_aggregate,
 )
-from include.assets.core_files import CORE_FIELDS, Generation, canonical_text, core_file_name
+from include.assets.canonical import canonical_text
+from include.assets.core_files import CORE_FIELDS, Generation, core_file_name
 from include.assets.location import AssetLocation
 from include.local.sample_metadata import sample_acquisition
 from tests.acquisitions.metadata_fakes import (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from include.acquisitions.claim import RunIdentity, acquire, claim_key, hold, release
+from include.assets.claim import RunIdentity, acquire, claim_key, hold, release
 from include.assets.location import AssetLocation
 from include.clients.runs_bucket import RunsBucket
 from include.errors import (

@@ -1,4 +1,4 @@
-"""Which run holds an asset: two runs of one asset at once cannot both write.
+"""Which run holds an asset, or a bucket that is indexed: two runs at once cannot both write.
 
 A claim is one JSON object in the runs bucket, made only if it is not there and replaced or deleted
 only while it is still the one that was read. It has no expiry: whether its run still works is asked
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from include.assets.location import AssetLocation
 from include.errors import AssetBusy, MalformedAnswer, NotFound, PreconditionFailed
 
 logger = logging.getLogger(__name__)
@@ -58,28 +58,60 @@ class ClaimStore(Protocol):
         """Delete one object under a condition."""
 
 
-def claim_key(location: AssetLocation) -> str:
-    """Where it says which run holds the asset."""
-    return f"claims/{location.bucket}/{location.name}.json"
+CLAIMS = "claims"
+"""First part of every claim's key."""
+
+
+class Claimed(Protocol):
+    """What a run can hold: an asset's location, or a bucket while it is indexed."""
+
+    @property
+    def claim_name(self) -> str:
+        """Key of the claim without its ending, below ``claims/``."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedBucket:
+    """A bucket that an index run works on. No bucket can be called ``index_buckets``."""
+
+    bucket: str
+
+    @property
+    def claim_name(self) -> str:
+        """``index_buckets/{bucket}``."""
+        return f"index_buckets/{self.bucket}"
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}"
+
+
+def claim_key(subject: Claimed) -> str:
+    """Where it says which run holds *subject*."""
+    return f"{CLAIMS}/{subject.claim_name}.json"
+
+
+def claim_prefix(bucket: str) -> str:
+    """What the keys of the claims of a bucket's assets begin with."""
+    return f"{CLAIMS}/{bucket}/"
 
 
 def acquire(
     store: ClaimStore,
-    location: AssetLocation,
+    subject: Claimed,
     run: RunIdentity,
     is_active: Callable[[str, str], bool],
 ) -> None:
-    """Take the asset for *run*; nothing changes when it has it.
+    """Take *subject* for *run*; nothing changes when it has it.
 
     Args:
         is_active: whether Airflow has a run (DAG id, run id) that is not finished. It raises when
             Airflow does not answer: then nobody's claim is taken over.
 
     Raises:
-        AssetBusy: another run works on the asset.
+        AssetBusy: another run works on it.
     """
     for _ in range(ATTEMPTS):
-        found = _read(store, location)
+        found = _read(store, subject)
         if found is None:
             condition: dict[str, Any] = {"if_none_match": True}
         else:
@@ -87,56 +119,62 @@ def acquire(
             if holder == run:
                 return
             if is_active(holder.dag_id, holder.run_id):
-                raise _busy(location, holder)
-            logger.info("%s: taking over the claim of %s, which ended", location, holder)
+                raise _busy(subject, holder)
+            logger.info("%s: taking over the claim of %s, which ended", subject, holder)
             condition = {"if_match": etag}
         # The nonce makes each claim another object, also a second one of the same run.
         claim = {**run.model_dump(), "nonce": uuid4().hex}
         try:
-            store.write(claim_key(location), claim, **condition)
+            store.write(claim_key(subject), claim, **condition)
         except PreconditionFailed:
             # Somebody was faster; or it was us, and the answer was lost on its way. Look again.
             continue
-        logger.info("%s: claimed by %s", location, run)
+        logger.info("%s: claimed by %s", subject, run)
         return
-    raise AssetBusy(f"{location}: the claim keeps changing hands; try again later")
+    raise AssetBusy(f"{subject}: the claim keeps changing hands; try again later")
 
 
-def hold(store: ClaimStore, location: AssetLocation, run: RunIdentity) -> None:
-    """Make sure that *run* still has the asset. One request; to be called before writing.
+def hold(store: ClaimStore, subject: Claimed, run: RunIdentity) -> None:
+    """Make sure that *run* still has *subject*. One request; to be called before writing.
 
     Raises:
         AssetBusy: it has not.
     """
-    found = _read(store, location)
+    found = _read(store, subject)
     if found is None:
         raise AssetBusy(
-            f"{location}: nobody has claimed it, not even {run}; "
+            f"{subject}: nobody has claimed it, not even {run}; "
             "clear plan_run to claim it again, once no other run works on it"
         )
     if found[0] != run:
-        raise _busy(location, found[0])
+        raise _busy(subject, found[0])
 
 
-def release(store: ClaimStore, location: AssetLocation, run: RunIdentity) -> bool:
-    """Give the asset back; a claim that is not this run's stays.
+def release(store: ClaimStore, subject: Claimed, run: RunIdentity) -> bool:
+    """Give *subject* back; a claim that is not this run's stays.
 
     Returns:
         Whether this run had it.
     """
-    found = _read(store, location)
+    found = _read(store, subject)
     if found is None or found[0] != run:
         return False
     try:
-        store.delete(claim_key(location), if_match=found[1])
+        store.delete(claim_key(subject), if_match=found[1])
     except PreconditionFailed:
         return False
-    logger.info("%s: released by %s", location, run)
+    logger.info("%s: released by %s", subject, run)
     return True
 
 
-def _read(store: ClaimStore, location: AssetLocation) -> tuple[RunIdentity, str] | None:
-    key = claim_key(location)
+def holder_of(store: ClaimStore, subject: Claimed) -> RunIdentity | None:
+    """The run that holds *subject*, whether or not it still works; None when nobody does."""
+    found = _read(store, subject)
+    return None if found is None else found[0]
+
+
+def _read(store: ClaimStore, subject: Claimed) -> tuple[RunIdentity, str] | None:
+    key = claim_key(subject)
     try:
         content, etag = store.read_with_etag(key)
     except NotFound:
@@ -147,7 +185,7 @@ def _read(store: ClaimStore, location: AssetLocation) -> tuple[RunIdentity, str]
         raise MalformedAnswer(f"{key} is not a claim; look at it and delete it") from error
 
 
-def _busy(location: AssetLocation, holder: RunIdentity) -> AssetBusy:
+def _busy(subject: Claimed, holder: RunIdentity) -> AssetBusy:
     return AssetBusy(
-        f"{location} is being worked on by {holder}; wait until that run has ended, or end it"
+        f"{subject} is being worked on by {holder}; wait until that run has ended, or end it"
     )

@@ -19,11 +19,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from include.assets.canonical import canonical_text
 from include.assets.core_files import (
     AGGREGATE_FILE,
     CORE_FIELDS,
     Generation,
-    canonical_text,
     core_file_name,
     generation_of,
     parse_core_file,

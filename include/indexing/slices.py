@@ -1,0 +1,155 @@
+"""A bucket's work in shares, for many workers: every record and every folder in exactly one of them.
+
+A share holds what it is about, a few tens of bytes per asset: locations as the records spell them, or names
+of folders. So nothing is counted out by position while others add and remove, nothing is examined twice and
+nothing is missed. Memory holds one share at a time, however large the bucket.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from include.assets.core_files import Generation
+from include.assets.location import AssetLocation
+from include.assets.record import iso_moment
+from include.indexing.report import Half, Slice
+
+SMALLEST = 1_000
+"""Assets in one share, unless there are fewer: a task has a price of its own."""
+
+LARGEST = 10_000
+"""A share that is lost half-way is examined again from its beginning."""
+
+Share = tuple[Slice, list[str]]
+
+
+class LocationSource(Protocol):
+    """One collection of DocDB."""
+
+    def count_locations(self, bucket: str, *, since: str | None = None) -> int:
+        """How many locations of the bucket have changed since then."""
+
+    def iterate_locations(self, bucket: str, *, since: str | None = None) -> Iterator[str]:
+        """These locations; some perhaps twice."""
+
+    def known_locations(self, places: Sequence[AssetLocation]) -> set[AssetLocation]:
+        """Those that have a record."""
+
+
+class FolderSource(Protocol):
+    """A bucket."""
+
+    def iterate_folders(self, bucket: str) -> Iterator[list[str]]:
+        """Names of the folders at the top, by the page."""
+
+
+def share_records(
+    bucket: str,
+    generation: Generation,
+    records: LocationSource,
+    *,
+    since: datetime | None,
+    at_most: int,
+    only: Sequence[str] = (),
+) -> Iterator[Share]:
+    """Records of a bucket that may have changed.
+
+    Args:
+        since: only records changed since then (by their ``last_modified``); None: all.
+        at_most: how many shares, as long as none exceeds :data:`LARGEST`.
+        only: names of the assets that are meant; empty: all, then *since* counts.
+    """
+    if only:
+        places = [AssetLocation(bucket, name) for name in dict.fromkeys(only)]
+        known = records.known_locations(places)
+        locations: Iterable[str] = [str(place) for place in places if place in known]
+        size = LARGEST
+    else:
+        moment = None if since is None else iso_moment(since)
+        size = share_size(records.count_locations(bucket, since=moment), at_most)
+        found = records.iterate_locations(bucket, since=moment)
+        # A record that changes while it is looked for may come twice, but only where dates count.
+        locations = found if since is None else _each_once(found)
+    for number, share in enumerate(_in_shares(_without_repeats(locations), size)):
+        yield (
+            Slice(
+                bucket=bucket,
+                half=Half.RECORDS,
+                number=number,
+                size=len(share),
+                generation=generation,
+            ),
+            share,
+        )
+
+
+def share_prefixes(
+    bucket: str, folders: FolderSource, *, at_most: int, only: Sequence[str] = ()
+) -> Iterator[Share]:
+    """Folders at the top of a bucket. Lists the bucket from its beginning to its end.
+
+    Args:
+        at_most: how many shares, as long as none exceeds :data:`LARGEST`.
+        only: names of the assets that are meant; empty: all.
+
+    Raises:
+        BucketNotFound, AccessDenied, ServiceUnavailable, MalformedAnswer: it is not known what is there.
+    """
+    shares: Iterable[list[str]]
+    if only:
+        shares = [list(dict.fromkeys(only))]
+    else:
+        names = (name for page in folders.iterate_folders(bucket) for name in page)
+        shares = _in_shares(names, LARGEST)
+    number = 0
+    for large in shares:
+        # Only of the last it is known that there is no more: a small bucket is one that ends at once.
+        is_all = number == 0 and len(large) < LARGEST
+        size = share_size(len(large), at_most) if is_all else LARGEST
+        for share in _in_shares(large, size):
+            yield (
+                Slice(bucket=bucket, half=Half.PREFIXES, number=number, size=len(share)),
+                share,
+            )
+            number += 1
+
+
+def share_size(count: int, at_most: int) -> int:
+    """Assets in one share when there are *count* in all."""
+    return min(LARGEST, max(SMALLEST, math.ceil(count / at_most)))
+
+
+def since_when(lookback_days: int | None, now: datetime) -> datetime | None:
+    """The moment from which on changes count; None: from the beginning."""
+    return None if lookback_days is None else now - timedelta(days=lookback_days)
+
+
+def _in_shares(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    share: list[str] = []
+    for item in items:
+        share.append(item)
+        if len(share) == size:
+            yield share
+            share = []
+    if share:
+        yield share
+
+
+def _each_once(items: Iterable[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for item in items:
+        if item not in seen:
+            seen.add(item)
+            yield item
+
+
+def _without_repeats(items: Iterable[str]) -> Iterator[str]:
+    """Neighbours that are equal count as one: two records of one location are looked at together."""
+    last = None
+    for item in items:
+        if item != last:
+            yield item
+        last = item
