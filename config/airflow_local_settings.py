@@ -43,7 +43,9 @@ LIBRARIES = (
     "include.transformations.environments",
 )
 
-PACKAGES = ("assets", "acquisitions", "clients", "hooks", "operators", "triggers", "notifiers")
+PACKAGES = (
+    "assets", "acquisitions", "indexing", "clients", "hooks", "operators", "triggers", "notifiers",
+)  # fmt: skip
 """Folders of `include` whose every module is imported."""
 
 AWS_SERVICES = ("s3", "ssm")

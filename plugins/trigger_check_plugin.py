@@ -12,13 +12,23 @@ from airflow.plugins_manager import AirflowPlugin
 
 def trigger_check(app: Any) -> Any:
     """Wrap the API server's app."""
+    from include.indexing.request import DAG_ID as INDEX_BUCKETS
     from include.operators.planning import this_deployment
-    from include.portal.conf_check import DAG_ID, TransformAndUploadCheck, open_parameter_store
+    from include.portal.conf_check import (
+        DAG_ID,
+        IndexBucketsCheck,
+        TransformAndUploadCheck,
+        open_parameter_store,
+    )
     from include.portal.permission import may_start
-    from include.portal.trigger_check import TriggerCheck
+    from include.portal.trigger_check import ConfCheck, TriggerCheck
 
-    check = TransformAndUploadCheck(open_parameter_store, this_deployment())
-    return TriggerCheck(app, {DAG_ID: check}, may_start)
+    deployment = this_deployment()
+    checks: dict[str, ConfCheck] = {
+        DAG_ID: TransformAndUploadCheck(open_parameter_store, deployment),
+        INDEX_BUCKETS: IndexBucketsCheck(open_parameter_store, deployment.preset_prefix),
+    }
+    return TriggerCheck(app, checks, may_start)
 
 
 class TriggerCheckPlugin(AirflowPlugin):

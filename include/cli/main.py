@@ -12,9 +12,11 @@ import typer
 
 from include.cli.demo import demo
 from include.cli.environments import app as environments
+from include.cli.explain import explain
 from include.cli.local import app as local
 from include.cli.presets import app as presets
 from include.cli.records import app as records
+from include.cli.restore import restore
 from include.errors import AssetflowError
 
 commands = typer.Typer(
@@ -29,6 +31,8 @@ commands.add_typer(presets, name="presets")
 commands.add_typer(records, name="records")
 commands.add_typer(environments, name="environments")
 commands.add_typer(local, name="local")
+commands.command()(explain)
+commands.command()(restore)
 commands.command()(demo)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from include.errors import AssetflowError, InvalidInput
+from include.cli.errors_shown import errors_shown
+from include.errors import InvalidInput
 
 app = typer.Typer(
     name="presets",
@@ -42,7 +41,7 @@ def push(
     from include.acquisitions.preset_changes import check_tree, compare_trees
     from include.clients.parameter_store import unstorable
 
-    with _errors_shown():
+    with errors_shown():
         root = _prefix(prefix)
         wanted = _folder_tree(folder, root)
         problems = check_tree(wanted, root)
@@ -62,7 +61,7 @@ def diff(folder: Folder = SEED_FOLDER, *, prefix: Prefix = None, as_json: AsJson
     """Show how a folder differs from the store; exit code 1 when it does."""
     from include.acquisitions.preset_changes import compare_trees, diff_text
 
-    with _errors_shown():
+    with errors_shown():
         root = _prefix(prefix)
         wanted = _folder_tree(folder, root)
         stored = _store().read_tree(root)
@@ -86,7 +85,7 @@ def list_presets(*, prefix: Prefix = None, as_json: AsJson = False) -> None:
     """List the job types, with how many presets each has."""
     from include.acquisitions.presets import LAYOUT, PresetKey
 
-    with _errors_shown():
+    with errors_shown():
         root = _prefix(prefix)
         keys = (PresetKey.parse(key, root) for key in _store().read_tree(f"{root}/{LAYOUT}"))
         counts = Counter(key.job_type for key in keys if key)
@@ -108,7 +107,7 @@ def show(
     from include.acquisitions.presets import load_job_type
     from include.acquisitions.secret_settings import hide_secrets
 
-    with _errors_shown():
+    with errors_shown():
         presets = load_job_type(_store(), _prefix(prefix), job_type)
     effective = {**presets.fallback, **presets.own}
     shown: dict[str, Any] = {
@@ -171,13 +170,3 @@ def _show_table(*headings: str, rows: list[list[str]]) -> None:
     for row in sorted(rows):
         table.add_row(*row)
     Console(soft_wrap=True).print(table)
-
-
-@contextmanager
-def _errors_shown() -> Iterator[None]:
-    """Our errors as text and exit code 1; anything else is a defect and keeps its traceback."""
-    try:
-        yield
-    except AssetflowError as error:
-        typer.secho(str(error), fg="red", err=True)
-        raise typer.Exit(1) from error

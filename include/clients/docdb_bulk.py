@@ -9,6 +9,7 @@ write took effect. Every write is on the condition that the record is as it was 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from include.assets.location import AssetLocation
@@ -188,7 +189,12 @@ class DocDbBulk:
 
         from bson.json_util import CANONICAL_JSON_OPTIONS, loads
 
-        record: Record = loads(json.dumps(content), json_options=CANONICAL_JSON_OPTIONS)
+        # Dates as this collection's own answers have them, so that the two are equal.
+        is_aware = self._records.codec_options.tz_aware
+        options = CANONICAL_JSON_OPTIONS.with_options(
+            tz_aware=is_aware, tzinfo=UTC if is_aware else None
+        )
+        record: Record = loads(json.dumps(content), json_options=options)
         return record
 
     def _find(

@@ -108,6 +108,10 @@ class RunsBucket:
         """Keys below *prefix*, in their order."""
         return (found.key for found in self._s3.iterate_objects(self.bucket, prefix))
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """Names of the folders directly below *prefix*, which ends with a slash, sorted."""
+        return sorted(self._s3.list_folder(self.bucket, prefix).folders)
+
     def write(
         self,
         key: str,

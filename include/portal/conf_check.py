@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Any
 from include.acquisitions.pipeline import TRANSFORMATION
 from include.acquisitions.plan import Deployment, resolve_plan
 from include.acquisitions.plan_checks import check_plan
-from include.acquisitions.presets import PresetStore, load_job_type
+from include.acquisitions.presets import (
+    PresetStore,
+    load_dag_preset,
+    load_job_type,
+    merge_params,
+)
 from include.acquisitions.secret_settings import find_secrets
 from include.acquisitions.trigger_form import FIELDS, job_from_params
 from include.errors import InvalidInput, Problem
+from include.indexing import request as index
+from include.indexing.request import read_request
 
 if TYPE_CHECKING:
     from include.acquisitions.job import UploadJob
@@ -27,6 +34,9 @@ DAG_ID = "transform_and_upload_v2"
 
 PAUSE_S = 60.0
 """After a look-up that failed, none is tried for so long: no caller waits for a store that is down."""
+
+SOME_BUCKET = "the deployment's own"
+"""Stands for the usual buckets, which are not looked at here."""
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _SOURCE_FOLDER = re.compile(rf"tasks\.{TRANSFORMATION}\.[^.]+\.job_settings\.input_source")
@@ -53,11 +63,8 @@ class TransformAndUploadCheck:
         deployment: Deployment,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._open_presets = open_presets
+        self._presets = PresetLookup(open_presets, clock)
         self._deployment = deployment
-        self._clock = clock
-        self._presets: PresetStore | None = None
-        self._silent_until = clock()
 
     def __call__(self, conf: Mapping[str, Any]) -> None:
         """Do nothing for a conf that can be planned.
@@ -73,10 +80,10 @@ class TransformAndUploadCheck:
             problems += error.problems
         try:
             if job and not problems:
-                self._ask(lambda presets: self._plan(job, presets))
+                self._presets.ask(lambda presets: self._plan(job, presets))
             elif isinstance(job_type := conf.get("job_type"), str) and job_type:
                 prefix = self._deployment.preset_prefix
-                self._ask(lambda presets: load_job_type(presets, prefix, job_type))
+                self._presets.ask(lambda presets: load_job_type(presets, prefix, job_type))
         except InvalidInput as error:
             problems += error.problems
         if problems:
@@ -88,7 +95,63 @@ class TransformAndUploadCheck:
         )
         check_plan(plan)
 
-    def _ask(self, question: Callable[[PresetStore], object]) -> None:
+
+class IndexBucketsCheck:
+    """The check of a conf of ``index_buckets``, together with the preset that it names.
+
+    Args:
+        open_presets: connects to the presets.
+        preset_prefix: root of the presets in the store.
+        clock: seconds, of any beginning.
+    """
+
+    def __init__(
+        self,
+        open_presets: Callable[[], PresetStore],
+        preset_prefix: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._presets = PresetLookup(open_presets, clock)
+        self._prefix = preset_prefix.rstrip("/")
+
+    def __call__(self, conf: Mapping[str, Any]) -> None:
+        """Do nothing for a conf that can be used.
+
+        Raises:
+            InvalidInput: every problem of the conf; when it has none, those of the preset under it.
+        """
+        if problems := list(_unstorable(conf)):
+            raise InvalidInput(problems)
+        read_request(conf, usual_buckets=[SOME_BUCKET])
+        self._presets.ask(lambda presets: self._merge(conf, presets))
+
+    def _merge(self, conf: Mapping[str, Any], presets: PresetStore) -> None:
+        name = str(conf.get("preset") or "default")
+        preset = load_dag_preset(
+            presets, self._prefix, index.DAG_ID, name, known_params=list(index.FIELDS)
+        )
+        merged = merge_params(preset, conf, index.defaults())
+        read_request(merged, usual_buckets=[SOME_BUCKET])
+
+
+class PresetLookup:
+    """Asks the presets, and stops asking for a while when they cannot be read.
+
+    No run is refused for that: its first task asks again, and may wait.
+    """
+
+    def __init__(self, open_presets: Callable[[], PresetStore], clock: Callable[[], float]) -> None:
+        self._open_presets = open_presets
+        self._clock = clock
+        self._presets: PresetStore | None = None
+        self._silent_until = clock()
+
+    def ask(self, question: Callable[[PresetStore], object]) -> None:
+        """Put the question, unless they could not be read a moment ago.
+
+        Raises:
+            InvalidInput: what the answer says is wrong.
+        """
         if self._clock() < self._silent_until:
             return
         try:
