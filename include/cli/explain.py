@@ -22,6 +22,7 @@ def explain(
     """
     from include.assets.core_files import Generation
     from include.assets.location import AssetLocation
+    from include.cli.airflow_logs import logs_to_stderr
     from include.cli.errors_shown import errors_shown
     from include.hooks.docdb import docdb_hook
     from include.hooks.s3 import AssetStoreHook
@@ -30,7 +31,7 @@ def explain(
     from include.indexing.report import Half, Line, Outcome, Slice
     from include.indexing.workplace import Workplace
 
-    with errors_shown():
+    with errors_shown(), logs_to_stderr():
         place = AssetLocation.parse(location)
         hook = AssetStoreHook()
         at = Workplace(

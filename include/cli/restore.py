@@ -36,6 +36,7 @@ def restore(
     Exit code 0: all that was asked is back, or was; 1: something is not.
     """
     from include.assets.core_files import Generation
+    from include.cli.airflow_logs import logs_to_stderr
     from include.cli.errors_shown import errors_shown
     from include.hooks.docdb import docdb_hook
     from include.hooks.s3 import AssetStoreHook
@@ -43,7 +44,7 @@ def restore(
     from include.indexing.restore import restore as restore_entries
     from include.settings import settings
 
-    with errors_shown():
+    with errors_shown(), logs_to_stderr():
         store = AssetStoreHook()
         runs_bucket = store.runs_bucket(settings().runs_bucket)
         results = restore_entries(

@@ -13,6 +13,9 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
 )
+from botocore.exceptions import (
+    ConnectionError as BotocoreConnectionError,
+)
 from botocore.parsers import ResponseParserError
 
 from include.errors import (
@@ -26,6 +29,7 @@ from include.errors import (
 )
 
 _UNAVAILABLE_ERRORS = (
+    BotocoreConnectionError,  # refused, timed out, no proxy: no kin of HTTPClientError
     CredentialRetrievalError,
     FlexibleChecksumError,
     HTTPClientError,

@@ -29,6 +29,9 @@ class HistoryRow(BaseModel):
     is_whole: bool
     """Whether the bucket as a whole was examined: no slice lost, no selection of assets."""
 
+    problem: str = ""
+    """Why it, or a part of it, was not examined."""
+
     asked: int
     drift: int
     done: int
@@ -89,6 +92,7 @@ def history_row(
         ended_at=ended_at,
         full_pass=report.full_pass,
         is_whole=is_whole and not report.problem,
+        problem=report.problem,
         asked=report.asked,
         drift=report.drift,
         done=report.done,

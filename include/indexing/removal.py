@@ -111,6 +111,7 @@ def remove(
         bucket=at.bucket,
         dry_run=at.dry_run,
         refused=refused,
+        proposed=dict(sorted(Counter(one.kind for one in removals).items())),
         removed=dict(sorted(results.removed.items())),
         failed=results.failed,
         skipped=results.skipped,

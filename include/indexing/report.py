@@ -131,6 +131,9 @@ class RemovalReport(_Value):
     refused: str = ""
     """Why nothing was removed; ``""`` when the limits allowed it."""
 
+    proposed: dict[str, int] = Field(default_factory=dict)
+    """``record`` or ``file`` → how many the slices proposed."""
+
     removed: dict[str, int] = Field(default_factory=dict)
     """Kind → how many."""
 

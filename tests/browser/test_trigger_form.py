@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,51 +13,18 @@ from include.clients.airflow_api import FINAL_STATES, AirflowApi
 from include.local.stack import LocalStack
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Locator, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 
 DAG_ID = "transform_and_upload_v2"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 RUN_TIME_LIMIT_S = 90
-SLOWEST_PAGE_S = 30
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
-    chromium = shutil.which("chromium")
-    if chromium is None and os.environ.get("ASSETFLOW_REQUIRE_SYSTEM_PACKAGES") == "1":
-        pytest.fail("Chromium is not installed: apt-get install chromium")
-    if chromium is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture
-def page(browser: Browser, local_stack: LocalStack) -> Iterator[Page]:
+def page(page_of: Callable[[str], Page]) -> Page:
     """A page of a person who may start runs."""
-    assert local_stack.airflow is not None
-    url = local_stack.airflow.url
-    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(SLOWEST_PAGE_S * 1000)
-    token = local_stack.airflow.account("submitter").token()
-    context.add_cookies([{"name": "_token", "value": token, "url": url}])
-    yield context.new_page()
-    context.close()
+    return page_of("submitter")
 
 
 @pytest.fixture

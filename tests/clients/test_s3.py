@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -344,3 +345,17 @@ def test_any_name_a_file_may_have_survives(
     key = f"asset/x{name}x"
     writer.put_bytes(key, name.encode())
     assert s3.read(bucket, key) == name.encode()
+
+
+def test_a_server_that_refuses_connections_may_be_back_later(s3_server: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        client = s3_client(s3_server, nobody)
+        for ask in (
+            lambda: client.has_objects("bucket", "a/"),
+            lambda: client.read("bucket", "a"),
+            lambda: client.put_bytes("bucket", "a", b""),
+        ):
+            with pytest.raises(ServiceUnavailable):
+                ask()

@@ -11,13 +11,17 @@ import pytest
 from include.acquisitions.plan import Deployment
 from include.acquisitions.trigger_form import FIELDS
 from include.errors import AccessDenied, InvalidInput, MalformedAnswer, ServiceUnavailable
-from include.portal.conf_check import PAUSE_S, TransformAndUploadCheck
+from include.portal.conf_check import PAUSE_S, IndexBucketsCheck, TransformAndUploadCheck
 from tests.acquisitions.jobs import job_conf
 
 DEPLOYMENT = Deployment(
     {"default": "bucket", "open": "o", "private": "p"}, Path("/staging"), "/presets"
 )
-STORED = {"/presets/v2/ecephys/tasks/remove_source_folders": '{"skip_task": true}'}
+STORED = {
+    "/presets/v2/ecephys/tasks/remove_source_folders": '{"skip_task": true}',
+    "/presets/index_buckets/weekly": '{"lookback_days": null}',
+    "/presets/index_buckets/broken": '{"lookback_days": 0, "n_partition": 3}',
+}
 
 
 class Presets:
@@ -162,3 +166,42 @@ def test_the_store_is_not_asked_about_a_job_type_that_is_no_text():
 def test_every_title_of_the_form_is_one_of_its_kind():
     titles = [field["title"] for field in FIELDS.values()]
     assert len(titles) == len(set(titles))
+
+
+# index_buckets -------------------------------------------------------------------------------------
+
+
+def index_problems(conf: dict[str, Any], presets: Presets | None = None) -> str:
+    with pytest.raises(InvalidInput) as error:
+        IndexBucketsCheck(lambda: presets or Presets(), "/presets/")(conf)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "conf", [{}, {"preset": "weekly"}, {"s3_buckets": ["one"], "dry_run": True}]
+)
+def test_an_index_run_that_can_be_planned_passes_with_one_question(conf: dict[str, Any]):
+    presets = Presets()
+    IndexBucketsCheck(lambda: presets, "/presets")(conf)
+    assert presets.asked == ["/presets/index_buckets"]
+
+
+def test_everything_wrong_with_an_index_run_comes_at_once():
+    told = index_problems({"lookback_days": 0, "n_partition": 3, "s3_buckets": "one"})
+    assert told.startswith("3 problems")
+    assert "did you mean n_partitions?" in told
+
+
+def test_a_preset_of_an_index_run_is_looked_at_too():
+    assert "did you mean n_partitions?" in index_problems({"preset": "broken"})
+    assert "known are broken, weekly" in index_problems({"preset": "weakly"})
+
+
+def test_an_index_run_starts_when_the_presets_cannot_be_read():
+    presets = Presets(ServiceUnavailable("down"))
+    IndexBucketsCheck(lambda: presets, "/presets")({})
+    assert "did you mean" in index_problems({"n_partition": 3}, presets)
+
+
+def test_half_a_surrogate_pair_in_an_index_run_is_refused():
+    assert "cannot be stored" in index_problems({"assets": ["\ud800"]})
