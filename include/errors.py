@@ -14,6 +14,7 @@
         . MalformedAnswer       a service answered something that cannot be read
         . RecordRefused         DocDB will not store or find a record as asked
         . DuplicateRecords      DocDB holds several records of one asset
+        . DatabaseRefused       PostgreSQL refused a statement
         . PreconditionFailed    an object is not in the state that the write asked for
         . AssetExists           the target is not empty
         . AssetBusy             another run works on the same asset
@@ -115,6 +116,10 @@ class RecordRefused(PermanentError):
 
 class DuplicateRecords(PermanentError):
     """DocDB holds several records of one asset."""
+
+
+class DatabaseRefused(PermanentError):
+    """PostgreSQL refused a statement; the transaction was rolled back."""
 
 
 class PreconditionFailed(PermanentError):

@@ -10,6 +10,7 @@ import sys
 
 import typer
 
+from include.cli.catalog import app as catalog
 from include.cli.demo import demo
 from include.cli.environments import app as environments
 from include.cli.explain import explain
@@ -31,6 +32,7 @@ commands.add_typer(presets, name="presets")
 commands.add_typer(records, name="records")
 commands.add_typer(environments, name="environments")
 commands.add_typer(local, name="local")
+commands.add_typer(catalog, name="catalog")
 commands.command()(explain)
 commands.command()(restore)
 commands.command()(demo)

@@ -73,7 +73,7 @@ class S3Folders:
 
         try:
             found = obstore.list_with_delimiter(self._store, prefix)
-        except (BaseError, OSError):
+        except (BaseError, OSError, ValueError):
             # Some keys that S3 takes are none to obstore: two slashes in a row, control characters.
             return self._strict.list_folder(self.bucket, prefix)
         folder = Folder.of(

@@ -56,6 +56,14 @@ def test_a_folder_is_listed_in_one_request_and_as_boto3_lists_it(
     assert found.objects["a.json"].key == f"{name}/a.json"
 
 
+@pytest.mark.parametrize("name", ["a//b", "ctrl\x01", "dot/.", "dots/.."])
+def test_what_is_no_path_to_obstore_is_asked_of_boto3(
+    s3_server: Any, bucket: str, proxy: FaultProxy, name: str
+):
+    found = folders(s3_server, bucket, proxy).list_folder(f"{name}/")
+    assert found == Folder({}, frozenset())
+
+
 def test_a_folder_that_is_not_there_is_asked_for_twice(
     s3_server: Any, bucket: str, proxy: FaultProxy
 ):

@@ -1,0 +1,79 @@
+"""Frames as the camera gave them, the file that tells how they were taken, and gain references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from include.catalog.entities.sources import https, needed, own_https, own_s3, s3, size
+from include.catalog.entity import Entity
+from include.catalog.finders import Documents, Entries, Files, Item, Unseen
+
+if TYPE_CHECKING:
+    from include.catalog.tree import Tree
+
+
+def _mdoc(item: Item) -> str:
+    path: str = needed(item.data.get("frames_acquisition_file"), "frames_acquisition_file")
+    return path
+
+
+FRAME_ACQUISITION_FILE = Entity(
+    table="frame_acquisition_file",
+    flag="frame_acquisition_files",
+    parent="run",
+    parent_column="run_id",
+    find=Documents("Frames/frames_metadata.json"),
+    columns={
+        "s3_mdoc_path": lambda item, tree: tree.s3(_mdoc(item)),
+        "https_mdoc_path": lambda item, tree: tree.https(_mdoc(item)),
+    },
+)
+
+
+class FramesOfRun:
+    """Entries of the run's ``frames_metadata.json``, whether or not it names an acquisition file."""
+
+    _document = Documents("Frames/frames_metadata.json")
+    _entries = Entries("frames")
+
+    def keys(self, tree: Tree, parent: Item) -> list[str]:
+        return self._document.keys(tree, parent)
+
+    def items(self, tree: Tree, parent: Item) -> Iterator[Item | Unseen]:
+        for document in self._document.items(tree, parent):
+            if isinstance(document, Item):
+                for found in self._entries.items(tree, document):
+                    if isinstance(found, Item):
+                        found.parent = parent
+                    yield found
+            else:
+                yield document
+
+
+FRAME = Entity(
+    table="frame",
+    flag="frames",
+    parent="run",
+    parent_column="run_id",
+    find=FramesOfRun(),
+    columns={
+        "deposition_id": lambda _, tree: tree.dataset_deposition_id,
+        "acquisition_order": "acquisition_order",
+        "accumulated_dose": "accumulated_dose",
+        "exposure_dose": "exposure_dose",
+        "is_gain_corrected": "is_gain_corrected",
+        "s3_frame_path": s3("path"),
+        "https_frame_path": https("path"),
+        "file_size": size("path"),
+    },
+)
+
+GAIN_FILE = Entity(
+    table="gain_file",
+    flag="gains",
+    parent="run",
+    parent_column="run_id",
+    find=Files("Gains/*_gain*"),
+    columns={"s3_file_path": own_s3, "https_file_path": own_https},
+)
