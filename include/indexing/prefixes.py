@@ -23,12 +23,13 @@ from include.errors import AssetflowError, RecordChanged
 from include.indexing.asset_files import list_files
 from include.indexing.changes import back_up, write
 from include.indexing.new_assets import NewAsset, NoAsset, StatusCheck, examine
-from include.indexing.plan import AssetPlan, plan_asset
+from include.indexing.plan import AssetPlan, FileWrite, plan_asset
 from include.indexing.records import RecordStore, count_changes, file_removals
 from include.indexing.report import Line, Outcome, Slice, SliceReport, Tally
 from include.indexing.workplace import (
     Workplace,
     in_batches,
+    keep_all,
     outcome_of,
     raise_if_all_alike,
 )
@@ -52,6 +53,10 @@ class _Work:
     found: NewAsset | NoAsset | None = None
     plan: AssetPlan | None = None
     error: AssetflowError | None = None
+
+    @property
+    def overwrites(self) -> Sequence[FileWrite]:
+        return self.plan.writes if self.plan else ()
 
 
 class PrefixSync:
@@ -128,7 +133,8 @@ class PrefixSync:
             self._at.in_threads(self._back_up, works)
             for generation, records in self._collections.items():
                 self._insert(generation, records, works)
-            self._keep(works)
+            going = [work for work in works if work.plan and not work.error]
+            keep_all(self._at, going, "its new record says something else")
             self._at.in_threads(self._write, works)
         for work in works:
             self._conclude(work, tally)
@@ -218,15 +224,6 @@ class PrefixSync:
                 else:
                     work.found = replace(work.found, record=record)
         self._at.in_threads(self._plan, inserted)
-
-    def _keep(self, works: Sequence[_Work]) -> None:
-        """Write down what will be overwritten and may be nowhere else."""
-        for work in works:
-            if work.plan is not None and work.error is None:
-                try:
-                    self._at.keep(work.plan.writes, "its new record says something else")
-                except AssetflowError as error:
-                    work.error = error
 
     def _write(self, work: _Work) -> None:
         if work.plan is None or work.error or not isinstance(work.found, NewAsset):

@@ -27,14 +27,14 @@ from include.errors import (
 )
 from include.indexing.asset_files import AssetFiles, list_files
 from include.indexing.changes import back_up, write
-from include.indexing.plan import AssetPlan, plan_asset
+from include.indexing.plan import AssetPlan, FileWrite, plan_asset
 from include.indexing.report import Line, Outcome, Removal, Slice, SliceReport, Tally
 from include.indexing.workplace import (
     CHANGED,
     Workplace,
     as_moment,
-    by_weight,
     in_batches,
+    keep_all,
     outcome_of,
     raise_if_all_alike,
 )
@@ -43,9 +43,6 @@ logger = logging.getLogger(__name__)
 
 BATCH = 200
 """Records fetched at a time, as ever."""
-
-JOURNAL_BYTES = 32 * 2**20
-"""Content held in memory at a time while it is written down."""
 
 GONE = "nothing is left of the asset in S3"
 
@@ -98,6 +95,10 @@ class _Work:
     untouched: set[str] = field(default_factory=set)
     error: AssetflowError | None = None
 
+    @property
+    def overwrites(self) -> Sequence[FileWrite]:
+        return self.to_do.writes if self.to_do else ()
+
 
 class RecordSync:
     """Brings the files of a bucket's assets in step with the records of one collection.
@@ -149,8 +150,8 @@ class RecordSync:
         if not self._at.dry_run:
             self._adopt([work for work in works if work.plan and work.plan.adopted])
             changing = [work for work in works if work.to_do and not work.error]
-            for group in by_weight(changing, _overwritten_bytes, JOURNAL_BYTES):
-                self._change(group)
+            keep_all(self._at, changing, "its record says something else")
+            self._at.in_threads(self._change_files, changing)
         for work in works:
             self._conclude(work, tally)
 
@@ -281,23 +282,6 @@ class RecordSync:
         if work.to_do.adopted:
             work.error = RecordChanged(f"{work.location}: its record changed again")
 
-    def _change(self, works: Sequence[_Work]) -> None:
-        """Keep what will be overwritten, then change the files of each asset."""
-        writes = [one for work in works if work.to_do for one in work.to_do.writes]
-        try:
-            self._at.keep(writes, "its record says something else")
-        except AssetflowError:
-            # One of them: each is kept by itself, so that only that one is left.
-            for work in works:
-                self._keep_one(work)
-        self._at.in_threads(self._change_files, works)
-
-    def _keep_one(self, work: _Work) -> None:
-        try:
-            self._at.keep(work.to_do.writes if work.to_do else (), "its record says something else")
-        except AssetflowError as error:
-            work.error = error
-
     def _change_files(self, work: _Work) -> None:
         if work.error or work.to_do is None or work.files is None:
             return
@@ -403,11 +387,6 @@ def count_changes(plan: AssetPlan, tally: Tally) -> None:
     }.items():
         if count:
             tally.counts[kind] += count
-
-
-def _overwritten_bytes(work: _Work) -> int:
-    writes = work.to_do.writes if work.to_do else ()
-    return sum(one.over.size_bytes for one in writes if one.is_only_here and one.over)
 
 
 def _place(text: Any, bucket: str) -> AssetLocation | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from include.assets.canonical import digest
 from include.assets.stored_object import StoredObject
@@ -28,6 +28,9 @@ R = TypeVar("R")
 
 ALIKE = 20
 """So many assets of one batch failing in the same way, and no other outcome, is about the store."""
+
+JOURNAL_BYTES = 32 * 2**20
+"""Content held in memory at a time while it is written down."""
 
 CHANGED = "changed by somebody else meanwhile; left for the next run"
 
@@ -81,6 +84,37 @@ class Workplace:
                 for one, content in zip(lost, contents, strict=True)
                 if one.over is not None
             ])
+
+
+class Keepable(Protocol):
+    """An asset on its way through a batch, as far as the journal is concerned."""
+
+    error: AssetflowError | None
+
+    @property
+    def overwrites(self) -> Sequence[FileWrite]:
+        """Writes that are about to be made for it."""
+
+
+def keep_all(at: Workplace, works: Sequence[Keepable], reason: str) -> None:
+    """Write down what many assets are about to lose, a few objects for all of them.
+
+    An asset whose files cannot be kept gets the error, and loses nothing.
+    """
+    for group in by_weight(works, _overwritten_bytes, JOURNAL_BYTES):
+        try:
+            at.keep([one for work in group for one in work.overwrites], reason)
+        except AssetflowError:
+            # One of them: each is kept by itself, so that only that one is left.
+            for work in group:
+                try:
+                    at.keep(work.overwrites, reason)
+                except AssetflowError as error:
+                    work.error = error
+
+
+def _overwritten_bytes(work: Keepable) -> int:
+    return sum(one.over.size_bytes for one in work.overwrites if one.is_only_here and one.over)
 
 
 def file_entry(

@@ -72,3 +72,7 @@ def test_what_is_no_json_becomes_text_as_python_itself_would(value: Any):
 def test_an_object_can_be_put_together_from_the_texts_of_its_values(value: dict[str, Any]):
     texts = {key: canonical_text(one) for key, one in value.items()}
     assert object_of_texts(texts) == reference(value)
+
+
+def test_a_number_that_is_none_stays_the_bare_word():
+    assert canonical_text([float("nan")]) == "[\n   NaN\n]"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.assets.canonical import canonical_digest, canonical_text
+from include.assets.canonical import canonical_text
 from include.assets.core_files import Generation
 from include.assets.record import (
     CODE_OCEAN,
@@ -72,34 +72,6 @@ def applied(
         field = LINK_FIELDS[generation]
         record[field] = links_with(record, field, CODE_OCEAN, planned.link)
     return record
-
-
-@pytest.mark.parametrize(
-    ("value", "size_bytes", "digest"),
-    [
-        ({}, 2, "99914b932bd37a50b983c5e7c90ae93b"),
-        ([], 2, "d751713988987e9331980363e24189ce"),
-        ("", 2, "9d4568c009d203ab10e33ea9953a0264"),
-        (False, 5, "68934a3e9455fa72420237eb05902327"),
-        ({"b": 1, "a": [1.0, 2.5, 1e20, 1e-7]}, 76, "e702d32fca0e1f8293c1c9aa27ebfb91"),
-        (
-            {"é": "東京", "Z": None, "a": True, "nested": {"b": [], "a": {}}},
-            99,
-            "04bd1e265e8f8d167bdcdf93bc74e66c",
-        ),
-        ({"q": 'a"b\\c\n\t/', "u": "\u2028"}, 41, "c5eb8414cc219d3d3572a853f626865b"),
-        ([1, {"b": 2, "a": 1}], 46, "6a134b9c555455a20760635e4c75ec06"),
-    ],
-)
-def test_the_canonical_text_is_the_one_other_writers_use(
-    value: Any, size_bytes: int, digest: str
-) -> None:
-    assert len(canonical_text(value).encode()) == size_bytes
-    assert canonical_digest(value) == digest
-
-
-def test_moments_become_text_and_nan_stays_the_bare_word() -> None:
-    assert canonical_text([NOW, float("nan")]) == '[\n   "2026-03-05 14:22:10+00:00",\n   NaN\n]'
 
 
 def test_a_location_has_one_record_id_whoever_asks() -> None:
