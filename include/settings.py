@@ -87,6 +87,13 @@ class Settings(BaseSettings):
         16, ge=1, description="Assets that one index task looks at at a time."
     )
 
+    # Imports into the catalog
+    catalog_https_prefix: str = Field(
+        "",
+        description="What https addresses of files in the catalog begin with; empty means the portal's "
+        "public file server.",
+    )
+
 
 @cache
 def settings() -> Settings:

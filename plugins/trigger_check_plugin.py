@@ -12,11 +12,13 @@ from airflow.plugins_manager import AirflowPlugin
 
 def trigger_check(app: Any) -> Any:
     """Wrap the API server's app."""
+    from include.catalog.request import DAG_ID as INGEST_POSTGRES
     from include.indexing.request import DAG_ID as INDEX_BUCKETS
     from include.operators.planning import this_deployment
     from include.portal.conf_check import (
         DAG_ID,
         IndexBucketsCheck,
+        IngestPostgresCheck,
         TransformAndUploadCheck,
         open_parameter_store,
     )
@@ -27,6 +29,7 @@ def trigger_check(app: Any) -> Any:
     checks: dict[str, ConfCheck] = {
         DAG_ID: TransformAndUploadCheck(open_parameter_store, deployment),
         INDEX_BUCKETS: IndexBucketsCheck(open_parameter_store, deployment.preset_prefix),
+        INGEST_POSTGRES: IngestPostgresCheck(open_parameter_store, deployment.preset_prefix),
     }
     return TriggerCheck(app, checks, may_start)
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import psycopg
 from psycopg import Connection
@@ -101,7 +101,7 @@ class Importer:
             DatabaseRefused: the database refused a statement. Nothing was changed.
         """
         with self._connected() as connection:
-            with connection.cursor() as cursor:
+            with _translated(f"s3://{self.bucket}/{folder.prefix}"), connection.cursor() as cursor:
                 lock = "SELECT pg_advisory_lock(%s, hashtext(%s))"
                 cursor.execute(lock, (DATASET_LOCKS, f"{self.bucket}/{folder.prefix}"))
             return self._import_dataset(folder, connection)
@@ -110,6 +110,8 @@ class Importer:
         """Make the rows of these depositions what their documents say, whether there are rows or not."""
         with self._connected() as connection:
             started_s = time.monotonic()
+            with _translated("depositions"):
+                lock_depositions(connection, ids, until_end_of="session")
             depositions = _Depositions(self, connection)
             problems: list[Problem] = []
             for one in ids:
@@ -300,11 +302,8 @@ class _Depositions:
         """Make the rows that documents of the dataset named and that still are not there."""
         if not self._missing:
             return {}
+        lock_depositions(connection, self._missing, until_end_of="transaction")
         with connection.cursor() as cursor:
-            for number in sorted(self._missing):
-                # In order, so that two datasets never wait for each other.
-                lock = "SELECT pg_advisory_xact_lock(%s, %s)"
-                cursor.execute(lock, (DEPOSITION_LOCKS, number))
             cursor.execute("SELECT id FROM deposition WHERE id = ANY(%s)", (list(self._missing),))
             there = {int(row[0]) for row in cursor.fetchall()}
         tree, made = self.rows(self._missing - there)
@@ -316,6 +315,19 @@ class _Depositions:
             table: TableReport(created=one.created, updated=one.updated, unchanged=one.unchanged)
             for table, one in writer.written.tables.items()
         }
+
+
+def lock_depositions(
+    connection: Connection[Any],
+    numbers: Iterable[int],
+    *,
+    until_end_of: Literal["session", "transaction"],
+) -> None:
+    """Let nobody else make these depositions meanwhile. In order, so that no two wait for each other."""
+    name = "pg_advisory_lock" if until_end_of == "session" else "pg_advisory_xact_lock"
+    with connection.cursor() as cursor:
+        for number in sorted(numbers):
+            cursor.execute(f"SELECT {name}(%s, %s)", (DEPOSITION_LOCKS, number))
 
 
 def _tell_unresolved(tree: Tree, rows: TableRows, n: int, column: str) -> None:

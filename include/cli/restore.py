@@ -65,9 +65,9 @@ def find_run(runs_bucket: RunsBucket, run: str) -> str:
     Raises:
         InvalidInput: no run has left a journal under it.
     """
+    from include.assets.run_key import run_digits
     from include.errors import InvalidInput, Problem
     from include.indexing.request import DAG_ID
-    from include.indexing.run_plan import run_digits
 
     keys = runs_bucket.list_folders(f"runs/{DAG_ID}/")
     found = [key for key in keys if key == run or key.endswith(f"_{run_digits(run)}")]

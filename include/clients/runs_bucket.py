@@ -8,7 +8,7 @@
                             mails/{name}.json        a mail that was sent: never twice
                             journal/{name}.json      what was removed, enough to account for it
                             slices/{slice}.json      index_buckets: what a slice is about
-                            found/{slice}.json       index_buckets: what it found and did
+                            found/{name}.json        what it found and did; ingest_postgres: per dataset
                             removals/{bucket}.json   index_buckets: what was removed, or why not
     claims/{bucket}/{asset_name}.json                which run holds an asset (assets.claim)
     claims/index_buckets/{bucket}.json               which run indexes a bucket

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from include.clients.runs_bucket import RunsBucket
     from include.clients.s3 import ObjectWriter, S3Client
     from include.clients.s3_folders import S3Folders
+    from include.clients.s3_reader import S3Reader
 
 ATTEMPTS = 5
 """How often boto3 sends a request that is throttled or whose connection drops."""
@@ -77,6 +78,25 @@ class AssetStoreHook(BaseHook):
             endpoint_url=self._provider_hook.conn_config.get_service_endpoint_url("s3"),
             region=self._provider_hook.region_name,
         )
+
+    def readers(self, *, anonymous: bool = False) -> tuple[S3Client, S3Reader]:
+        """
+        What lists buckets strictly, and what reads very many small objects.
+
+        :param anonymous: sign no request; of the connection only address and region count.
+        """
+        from include.clients.s3_reader import S3Reader, anonymous_clients
+
+        endpoint_url = self._provider_hook.conn_config.get_service_endpoint_url("s3")
+        if anonymous:
+            return anonymous_clients(endpoint_url, self._provider_hook.conn_config.region_name)
+        reader = S3Reader(
+            self.client,
+            session=self._provider_hook.get_session(),
+            endpoint_url=endpoint_url,
+            region=self._provider_hook.region_name,
+        )
+        return self.client, reader
 
     def runs_bucket(self, bucket: str) -> RunsBucket:
         """Plans, reports, claims and journals."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -49,13 +48,3 @@ class IndexPlan(BaseModel):
         for half in ("records", "prefixes"):
             for bucket in self.buckets.values():
                 yield from (one for one in bucket.slices if one.half == half)
-
-
-def index_run_key(run_id: str, run_after: datetime) -> str:
-    """``{moment}_{10 hex digits of the run}``: sorts as the runs do, whoever started them."""
-    return f"{run_after.astimezone(UTC):%Y%m%dT%H%M%SZ}_{run_digits(run_id)}"
-
-
-def run_digits(run_id: str) -> str:
-    """What the key of a run ends with."""
-    return hashlib.sha256(run_id.encode()).hexdigest()[:10]

@@ -220,7 +220,14 @@ class LocalStack:
         elif isinstance(service, DocDb):
             self._make_indexes(service)
         elif isinstance(service, Postgres):
-            service.make_database(to.CATALOG_DATABASE)
+            self._make_catalog(service)
+
+    def _make_catalog(self, postgres: Postgres) -> None:
+        """The catalog's database, at the schema of this version."""
+        from include.catalog.migrate import migrate
+
+        postgres.make_database(to.CATALOG_DATABASE)
+        migrate(postgres.uri_of(to.CATALOG_DATABASE))
 
     def _start_airflow(self, airflow: Airflow, database: Future[None]) -> None:
         database.result()

@@ -10,7 +10,8 @@ from include.hooks.docdb import docdb_hook
 from include.hooks.parameter_store import ParameterStoreHook
 from include.operators.base import is_active, is_last_try
 from include.operators.index_history import read_history
-from include.operators.indexing import IndexOperator, identity, is_claimed, run_key
+from include.operators.indexing import IndexOperator, identity, is_claimed
+from include.operators.runs import run_key
 from include.settings import settings
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from include.errors import PreconditionFailed, RunIncomplete
 from include.operators.index_history import read_history_with_etag
-from include.operators.indexing import IndexOperator, identity, read_found, run_key
+from include.operators.indexing import IndexOperator, identity, read_found
+from include.operators.runs import run_key
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from include.hooks.docdb import docdb_hook
-from include.hooks.s3 import AssetStoreHook
-from include.operators.base import STOPPED, is_active
+from include.operators.base import is_active
+from include.operators.runs import RunOperator, run_key
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -28,31 +23,15 @@ if TYPE_CHECKING:
     from include.indexing.workplace import Workplace
 
 
-class IndexOperator(BaseOperator):
-    """What the tasks of an index run have in common: its key, its plan, its stores."""
-
-    @cached_property
-    def asset_store(self) -> AssetStoreHook:
-        """S3."""
-        return AssetStoreHook()
-
-    @cached_property
-    def runs_bucket(self) -> RunsBucket:
-        """Plans, reports, journals and claims."""
-        return self.asset_store.runs_bucket(settings().runs_bucket)
-
-    def on_kill(self) -> None:
-        """End this process when Airflow asks for it; every request under way ends or is repeated."""
-        raise SystemExit(STOPPED)
+class IndexOperator(RunOperator):
+    """What the tasks of an index run have in common: its plan, and buckets to work on."""
 
     def find_plan(self, context: Context) -> IndexPlan | None:
         """The plan of this run, or None when it has none."""
-        from include.clients.runs_bucket import plan_key
         from include.indexing.run_plan import IndexPlan
 
-        dag_run = context["dag_run"]
-        content = self.runs_bucket.find(plan_key(dag_run.dag_id, run_key(context)))
-        return None if content is None else IndexPlan.model_validate_json(json.dumps(content))
+        content = self.plan_content(context)
+        return None if content is None else IndexPlan.model_validate_json(content)
 
     def workplace(self, plan: IndexPlan, bucket: str, journal: Callable[[Any], Any]) -> Workplace:
         """One bucket, as a task works on it."""
@@ -68,29 +47,6 @@ class IndexOperator(BaseOperator):
             dry_run=plan.request.dry_run,
             busy=plan.buckets[bucket].busy,
         )
-
-    def journal(self, context: Context, name: str, keys: list[str]) -> Callable[[Any], None]:
-        """Keeps entries in the runs bucket; notes the key of each object in *keys*."""
-        from include.clients.runs_bucket import journal_key
-
-        def keep(entries: Sequence[Mapping[str, Any]]) -> None:
-            text = json.dumps(entries, sort_keys=True)
-            # Named after what it keeps: a second try that finds other content overwrites no journal.
-            digits = hashlib.sha256(text.encode()).hexdigest()[:10]
-            dag_run = context["dag_run"]
-            key = journal_key(dag_run.dag_id, run_key(context), f"{name}-{digits}")
-            self.runs_bucket.write(key, json.loads(text))
-            keys.append(key)
-
-        return keep
-
-
-def run_key(context: Context) -> str:
-    """Name of everything that this run leaves in the runs bucket."""
-    from include.indexing.run_plan import index_run_key
-
-    dag_run = context["dag_run"]
-    return index_run_key(dag_run.run_id, dag_run.run_after)
 
 
 def identity(context: Context) -> RunIdentity:

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,9 @@ from include.acquisitions.presets import (
 )
 from include.acquisitions.secret_settings import find_secrets
 from include.acquisitions.trigger_form import FIELDS, job_from_params
+from include.catalog import request as ingest
 from include.errors import InvalidInput, Problem
 from include.indexing import request as index
-from include.indexing.request import read_request
 
 if TYPE_CHECKING:
     from include.acquisitions.job import UploadJob
@@ -96,14 +97,18 @@ class TransformAndUploadCheck:
         check_plan(plan)
 
 
-class IndexBucketsCheck:
-    """The check of a conf of ``index_buckets``, together with the preset that it names.
+class DagConfCheck(ABC):
+    """The check of a conf together with the preset that it names, for DAGs whose presets are params.
 
     Args:
         open_presets: connects to the presets.
         preset_prefix: root of the presets in the store.
         clock: seconds, of any beginning.
     """
+
+    dag_id: str
+    fields: Mapping[str, Mapping[str, Any]]
+    """The trigger form."""
 
     def __init__(
         self,
@@ -122,16 +127,51 @@ class IndexBucketsCheck:
         """
         if problems := list(_unstorable(conf)):
             raise InvalidInput(problems)
-        read_request(conf, usual_buckets=[SOME_BUCKET])
+        self.read(conf)
         self._presets.ask(lambda presets: self._merge(conf, presets))
+
+    @abstractmethod
+    def read(self, params: Mapping[str, Any]) -> object:
+        """What these settings ask for.
+
+        Raises:
+            InvalidInput: all that is wrong with them.
+        """
+
+    def preset_below(self, preset: dict[str, Any], conf: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of the preset that counts under this conf."""
+        return preset
 
     def _merge(self, conf: Mapping[str, Any], presets: PresetStore) -> None:
         name = str(conf.get("preset") or "default")
         preset = load_dag_preset(
-            presets, self._prefix, index.DAG_ID, name, known_params=list(index.FIELDS)
+            presets, self._prefix, self.dag_id, name, known_params=list(self.fields)
         )
-        merged = merge_params(preset, conf, index.defaults())
-        read_request(merged, usual_buckets=[SOME_BUCKET])
+        defaults = {name: field["default"] for name, field in self.fields.items()}
+        self.read(merge_params(self.preset_below(preset, conf), conf, defaults))
+
+
+class IndexBucketsCheck(DagConfCheck):
+    """The check of a conf of ``index_buckets``."""
+
+    dag_id = index.DAG_ID
+    fields = index.FIELDS
+
+    def read(self, params: Mapping[str, Any]) -> object:
+        return index.read_request(params, usual_buckets=[SOME_BUCKET])
+
+
+class IngestPostgresCheck(DagConfCheck):
+    """The check of a conf of ``ingest_postgres``."""
+
+    dag_id = ingest.DAG_ID
+    fields = ingest.FIELDS
+
+    def read(self, params: Mapping[str, Any]) -> object:
+        return ingest.read_request(params, usual_bucket=SOME_BUCKET)
+
+    def preset_below(self, preset: dict[str, Any], conf: Mapping[str, Any]) -> dict[str, Any]:
+        return ingest.preset_that_counts(preset, conf)
 
 
 class PresetLookup:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from include.assets.run_key import run_digits
 from include.clients.runs_bucket import (
     failure_key,
     found_key,
@@ -27,7 +28,7 @@ from include.errors import BucketNotFound, MalformedAnswer, NotFound, ServiceUna
 from include.indexing.history import BucketHistory
 from include.indexing.report import RemovalReport, RunReport, SliceReport
 from include.indexing.request import DAG_ID
-from include.indexing.run_plan import IndexPlan, run_digits
+from include.indexing.run_plan import IndexPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

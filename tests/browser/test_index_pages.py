@@ -12,10 +12,10 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from include.assets.run_key import run_key_of
 from include.indexing.history import BucketHistory
 from include.indexing.report import BucketReport
 from include.indexing.request import DAG_ID
-from include.indexing.run_plan import index_run_key
 from include.local.stack import LocalStack
 from tests.portal.index_reports import contents_of, make_line, make_plan, make_report, make_row
 
@@ -75,7 +75,7 @@ class Left:
 
     def __init__(self, stack: LocalStack, run: dict[str, Any]) -> None:
         self.run_id: str = run["dag_run_id"]
-        self.run_key = index_run_key(self.run_id, datetime.fromisoformat(run["run_after"]))
+        self.run_key = run_key_of(self.run_id, datetime.fromisoformat(run["run_after"]))
         self.bucket = f"lab-{uuid.uuid4().hex[:6]}"
         self._runs_bucket = stack.deployment.runs_bucket
         self._s3 = stack.s3.client()

@@ -140,7 +140,7 @@ def natural(lab: Lab) -> dict[str, list[str]]:
 
 
 @settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

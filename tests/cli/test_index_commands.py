@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from include.assets.core_files import Generation
+from include.assets.run_key import run_key_of
 from include.cli.main import commands
 from include.clients.runs_bucket import journal_key
 from include.hooks.docdb import docdb_hook
 from include.hooks.s3 import AssetStoreHook
 from include.indexing.request import DAG_ID
-from include.indexing.run_plan import index_run_key
 from include.local import connections as to
 from include.settings import settings
 
@@ -94,7 +94,7 @@ def test_explain_refuses_what_is_no_location(bucket_of_assets: str, location: st
 def journal(bucket: str, *entries: dict[str, Any]) -> str:
     from datetime import UTC, datetime
 
-    key = index_run_key(RUN_ID, datetime(2026, 11, 25, 20, tzinfo=UTC))
+    key = run_key_of(RUN_ID, datetime(2026, 11, 25, 20, tzinfo=UTC))
     runs = AssetStoreHook().runs_bucket(bucket)
     runs.write(journal_key(DAG_ID, key, "one"), list(entries))
     return key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -70,9 +71,13 @@ class Lab:
 
     def put(self, name: str, files: Mapping[str, Any]) -> None:
         """Objects of an asset; content that is no bytes is written as compact JSON."""
-        for key, content in files.items():
+
+        def put(key: str, content: Any) -> None:
             body = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.boto.put_object(Bucket=self.bucket, Key=f"{name}/{key}", Body=body)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(put, *zip(*files.items(), strict=True)) if files else ())
 
     def record(self, name: str = NAME, **fields: Any) -> dict[str, Any]:
         """Insert a record of generation 1."""
@@ -95,13 +100,18 @@ class Lab:
         pages = self.boto.get_paginator("list_objects_v2").paginate(
             Bucket=self.bucket, Prefix=prefix
         )
-        return {
-            one["Key"].removeprefix(prefix): self.boto.get_object(
-                Bucket=self.bucket, Key=one["Key"]
-            )["Body"].read()
-            for page in pages
-            for one in page.get("Contents", [])
-        }
+        keys = [one["Key"] for page in pages for one in page.get("Contents", [])]
+        with ThreadPoolExecutor(8) as pool:
+            return dict(
+                zip(
+                    (key.removeprefix(prefix) for key in keys),
+                    pool.map(self.read, keys),
+                    strict=True,
+                )
+            )
+
+    def read(self, key: str) -> bytes:
+        return self.boto.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
     def records(self, collection: Any = None) -> dict[str, dict[str, Any]]:
         """Location → record."""

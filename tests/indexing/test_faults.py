@@ -16,7 +16,7 @@ from tests.s3_fault_proxy import Fault, FaultProxy
 
 GENEROUS = RemovalLimits(10_000, 1.0)
 
-STRIDE = 23
+STRIDE = 41
 """Each kind of fault meets one request in so many, each from another one on; 7 takes seven minutes."""
 
 ASSETS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
@@ -244,7 +244,7 @@ def test_broken_off_at_any_call(
     with broken(lab, what, counting):
         run(lab)
     assert counting.calls > 8
-    for at in range(0 if after else 3, counting.calls, 7 if what == "all" else 2):
+    for at in range(0 if after else 3, counting.calls, 11 if what == "all" else 3):
         before = scene(lab)
         with broken(lab, what, Breaking(at, error, after=after)):
             attempt(lab)

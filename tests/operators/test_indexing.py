@@ -26,6 +26,7 @@ from include.operators.index_planning import PlanIndexRunOperator
 from include.operators.index_removals import RemoveMissingOperator
 from include.operators.index_report import ReportIndexRunOperator
 from include.operators.index_slices import IndexSliceOperator
+from include.operators.runs import run_key
 from include.settings import settings
 from tests.operators.conftest import Buckets
 from tests.operators.fakes import TaskInstance
@@ -95,7 +96,7 @@ class IndexRun:
 
     @property
     def key(self) -> str:
-        return indexing.run_key(self.context("any"))
+        return run_key(self.context("any"))
 
 
 def run(deployment: Buckets, **how: Any) -> IndexRun:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from include.assets.core_files import Generation
+from include.assets.run_key import run_key_of
 from include.clients.runs_bucket import (
     found_key,
     history_key,
@@ -27,12 +28,12 @@ from include.indexing.report import (
     Slice,
 )
 from include.indexing.request import DAG_ID, read_request
-from include.indexing.run_plan import BucketPlan, IndexPlan, index_run_key
+from include.indexing.run_plan import BucketPlan, IndexPlan
 from include.portal.index_runs import IndexRuns
 
 NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 RUN_ID = "scheduled__2026-11-20T10:00:00+00:00"
-RUN_KEY = index_run_key(RUN_ID, datetime(2026, 11, 20, 10, tzinfo=UTC))
+RUN_KEY = run_key_of(RUN_ID, datetime(2026, 11, 20, 10, tzinfo=UTC))
 REFUSED = (
     "412 records would be removed, but of 5480 assets examined only 200 may be (max_removals 200, "
     "max_removal_share 0.05): look at the plan, then raise the limits for one run"
@@ -72,7 +73,7 @@ def make_row(**changed: Any) -> HistoryRow:
     started_at = changed.get("started_at", NOW - timedelta(minutes=30))
     return HistoryRow.model_validate({
         "run_id": RUN_ID,
-        "run_key": index_run_key(changed.get("run_id", RUN_ID), started_at),
+        "run_key": run_key_of(changed.get("run_id", RUN_ID), started_at),
         "started_at": started_at,
         "ended_at": started_at + timedelta(minutes=4),
         "full_pass": False,

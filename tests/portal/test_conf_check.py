@@ -11,7 +11,12 @@ import pytest
 from include.acquisitions.plan import Deployment
 from include.acquisitions.trigger_form import FIELDS
 from include.errors import AccessDenied, InvalidInput, MalformedAnswer, ServiceUnavailable
-from include.portal.conf_check import PAUSE_S, IndexBucketsCheck, TransformAndUploadCheck
+from include.portal.conf_check import (
+    PAUSE_S,
+    IndexBucketsCheck,
+    IngestPostgresCheck,
+    TransformAndUploadCheck,
+)
 from tests.acquisitions.jobs import job_conf
 
 DEPLOYMENT = Deployment(
@@ -21,6 +26,8 @@ STORED = {
     "/presets/v2/ecephys/tasks/remove_source_folders": '{"skip_task": true}',
     "/presets/index_buckets/weekly": '{"lookback_days": null}',
     "/presets/index_buckets/broken": '{"lookback_days": 0, "n_partition": 3}',
+    "/presets/ingest_postgres/default": '{"import_everything": true}',
+    "/presets/ingest_postgres/broken": '{"max_deleted_share": 2}',
 }
 
 
@@ -205,3 +212,28 @@ def test_an_index_run_starts_when_the_presets_cannot_be_read():
 
 def test_half_a_surrogate_pair_in_an_index_run_is_refused():
     assert "cannot be stored" in index_problems({"assets": ["\ud800"]})
+
+
+def ingest_problems(conf: dict[str, Any]) -> str:
+    with pytest.raises(InvalidInput) as error:
+        IngestPostgresCheck(Presets, "/presets")(conf)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("conf", [{}, {"import_gains": True}, {"deposition_id": 300}])
+def test_an_import_that_can_be_planned_passes_with_one_question(conf: dict[str, Any]):
+    presets = Presets()
+    IngestPostgresCheck(lambda: presets, "/presets/")(conf)
+    assert presets.asked == ["/presets/ingest_postgres"]
+
+
+def test_everything_wrong_with_an_import_comes_at_once_and_no_secret_is_repeated():
+    told = ingest_problems({"import_tomogrms": True, "s3_prefix": "a/b", "postgres_url": "hunter2"})
+    assert told.startswith("3 problems")
+    assert "did you mean import_tomograms?" in told
+    assert "hunter2" not in told
+
+
+def test_a_preset_of_an_import_is_looked_at_too():
+    assert "less than or equal to 1" in ingest_problems({"preset": "broken"})
+    assert "known are broken, default" in ingest_problems({"preset": "brokn"})

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from include.assets.run_key import run_key_of
 from include.clients.runs_bucket import RunsBucket, failure_key, history_key, plan_key, report_key
 from include.clients.s3 import S3Client
 from include.errors import AccessDenied, BucketNotFound, ServiceUnavailable
 from include.indexing.history import BucketHistory
 from include.indexing.report import Half, Outcome, RemovalReport, Slice, SliceReport
 from include.indexing.request import DAG_ID
-from include.indexing.run_plan import index_run_key
 from include.local.services import S3
 from include.portal.index_runs import IndexRuns
 from tests.portal.index_reports import (
@@ -419,7 +419,7 @@ def test_a_report_that_was_cut_offers_each_slice_with_all_of_its_lines(
 def test_a_run_is_found_by_the_id_that_airflow_has_for_it(
     client: TestClient, objects: FakeObjects
 ) -> None:
-    other = index_run_key("another", NOW)
+    other = run_key_of("another", NOW)
     objects.contents = contents_of(report=make_report())
     objects.contents |= contents_of(report=make_report(run_id="another"), run_key=other)
     text = text_of(client.get("/index/run", params={"run_id": RUN_ID}))
@@ -442,7 +442,7 @@ def test_a_run_that_planned_nothing_yet_is_looked_for_again(client: TestClient) 
     assert '<meta http-equiv="refresh" content="5">' in answer.text
 
 
-@pytest.mark.parametrize("key", [index_run_key("unknown", NOW), "nonsense", "%2e%2e%2fplan"])
+@pytest.mark.parametrize("key", [run_key_of("unknown", NOW), "nonsense", "%2e%2e%2fplan"])
 def test_an_unknown_run_is_not_found_in_words(client: TestClient, key: str) -> None:
     answer = client.get(f"/index/runs/{key}")
     assert answer.status_code == 404
@@ -562,7 +562,7 @@ def test_a_real_runs_bucket_is_read_from_the_listing_of_its_folders(
     s3 = S3Client(s3_server.client())
     runs_bucket = RunsBucket(s3, bucket)
     contents = contents_of(plan=make_plan(), report=make_report(), histories=many_histories()[:1])
-    other = index_run_key("another", NOW)
+    other = run_key_of("another", NOW)
     for key, content in {**contents, plan_key(DAG_ID, other): {}}.items():
         runs_bucket.write(key, content)
     runs = IndexRuns(runs_bucket, lambda prefix: s3.list_folder(bucket, prefix).folders)
@@ -570,7 +570,7 @@ def test_a_real_runs_bucket_is_read_from_the_listing_of_its_folders(
     assert "open-data" in text_of(client.get("/index"))
     answer = client.get("/index/run", params={"run_id": RUN_ID, "dag_id": DAG_ID})
     assert "1 put right" in text_of(answer)
-    assert client.get(f"/index/runs/{index_run_key('unknown', NOW)}").status_code == 404
+    assert client.get(f"/index/runs/{run_key_of('unknown', NOW)}").status_code == 404
 
 
 def test_a_runs_bucket_that_is_not_there_is_no_empty_one(s3_server: S3) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from include.assets.canonical import canonical_text
+from include.assets.run_key import run_digits
 from include.clients.airflow_api import FINAL_STATES
-from include.indexing.run_plan import run_digits
 from tests.runs.eventually import eventually, kill
 from tests.runs.lab import Lab
 
