@@ -14,9 +14,7 @@ removals: look at the plan before you raise them. What a run removed comes back 
 `assetflow restore RUN`.
 """
 
-from datetime import UTC, datetime
-
-from airflow.sdk import Param, dag
+from airflow.sdk import CronTriggerTimetable, Param, dag
 
 from include.defaults import DEFAULT_ARGS
 from include.indexing.request import FIELDS
@@ -27,8 +25,8 @@ from include.operators.index_slices import IndexSliceOperator
 
 
 @dag(
-    schedule="@hourly",
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    # Without a start date, so that the first run is at the next full hour and not at once.
+    schedule=CronTriggerTimetable("0 * * * *", timezone="UTC", run_immediately=False),
     catchup=False,
     max_active_runs=1,  # two runs over one bucket would wait for each other's claim
     default_args=DEFAULT_ARGS,

@@ -187,12 +187,13 @@ def metadata_service_server(services_root: Path) -> Iterator[MetadataService]:
 def local_stack() -> Iterator[LocalStack]:
     """The whole stack with a running Airflow on the project's DAGs; for tests marked ``stack``."""
     from include.local.stack import LocalStack
+    from tests.quiet_schedule import push_quiet_presets
 
     parent = Path(tempfile.gettempdir())
     _remove_what_killed_sessions_left(parent)
     root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-stack-", dir=parent))
     root.chmod(0o755)
-    stack = LocalStack(root)
+    stack = LocalStack(root, after_start=push_quiet_presets)
     try:
         stack.up()
         yield stack

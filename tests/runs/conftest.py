@@ -12,6 +12,7 @@ import pytest
 from include.local import connections as to
 from include.local.stack import LocalStack
 from include.transformations.environments import build_environment
+from tests.quiet_schedule import push_quiet_presets
 from tests.runs.gate import Gate
 from tests.runs.lab import Lab
 
@@ -44,7 +45,12 @@ def local_stack(docdb_gate: Gate) -> Iterator[LocalStack]:
         "extra": {"directConnection": True},
     }
     name, value = to.as_variable("assetflow_docdb", connection)
-    stack = LocalStack(root, dags_folder=Path(__file__).parent / "dags", variables={name: value})
+    stack = LocalStack(
+        root,
+        dags_folder=Path(__file__).parent / "dags",
+        variables={name: value},
+        after_start=push_quiet_presets,
+    )
     docdb_gate.leads_to = lambda: stack.docdb.port
     try:
         stack.up()
