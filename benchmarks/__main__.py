@@ -13,6 +13,8 @@ NAMES = sorted(file.stem for file in FOLDER.glob("*.py") if not file.stem.starts
 
 QUICK = {
     "compression": "--seconds 5 --channels 64 --repeats 1",
+    "index_buckets": "--sizes 300 --original-at 300 --rounds 1 --count 30 --known 300 --latency-ms 0",
+    "ingest_postgres": "--runs 2 --original-at 2 --latency-ms 0",
     "pipeline_overhead": "--runs 2 --at-once 5",
     "upload": "--small 500 --large-mib 64 --rounds 1",
 }

@@ -192,4 +192,4 @@ def _where(item: Item, name: str) -> str:
 
 
 def _hashable(value: Any) -> Any:
-    return str(value) if isinstance(value, list | dict) else value
+    return str(value) if isinstance(value, (list, dict)) else value

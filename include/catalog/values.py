@@ -7,7 +7,7 @@ columns with ``date`` in their name take ``YYYY-MM-DD``, everything else must be
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -31,14 +31,14 @@ def walk(data: Any, path: tuple[str, ...]) -> Any:
     """
     value = data
     for step in path:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             if not value:
                 return None if isinstance(value, list) else value
             raise UnusableValue(f"expected an object with {step!r}, found {shown(value)}")
         value = value.get(step)
         if not value:
             break
-    return None if isinstance(value, Mapping) and not value else value
+    return None if value == {} else value
 
 
 def shown(value: Any) -> str:

@@ -102,13 +102,17 @@ class Writer:
             rows = made.get(entity.table)
             if rows is not None:
                 self._stage(rows)
+            if rows is not None and rows.rows:
                 self._resolve_parents(entity)
                 for link in entity.links:
                     self._resolve_link(entity, link, rows)
-                self._match(entity)
+                dropped = sum(table == entity.table for table, _, _ in self.written.unresolved)
+                staged = len(rows.rows) - dropped
+                matched = self._match(entity)
                 self._update(entity, counts)
-                self._insert(entity, counts)
-                counts.unchanged = self._count_staged(entity) - counts.created - counts.updated
+                if matched < staged or entity.identity == ("id",):
+                    self._insert(entity, counts)
+                counts.unchanged = staged - counts.created - counts.updated
             self._find_doomed(entity, rows)
 
     @property
@@ -233,8 +237,12 @@ class Writer:
                 place = rows.columns.index(entity.parent_column)
                 rows.complete.discard(rows.rows[n][place])
 
-    def _match(self, entity: Entity) -> None:
-        """Find the rows that exist already."""
+    def _match(self, entity: Entity) -> int:
+        """Find the rows that exist already.
+
+        Returns:
+            How many were looked at: with an identity of other columns than the id, how many exist.
+        """
         parents = {entity.parent_column, *entity.further_parents}
         nullable = [
             name
@@ -255,6 +263,7 @@ class Writer:
                 for name in entity.identity
             ),
         )
+        return self._cursor.rowcount
 
     def _stored(self, entity: Entity) -> list[str]:
         """Columns that are written, but the id."""
@@ -305,11 +314,6 @@ class Writer:
         )
         counts.created = self._cursor.rowcount
 
-    def _count_staged(self, entity: Entity) -> int:
-        self._run("SELECT count(*) FROM {new}", entity.table)
-        (count,) = self._cursor.fetchone() or (0,)
-        return int(count)
-
     def _find_doomed(self, entity: Entity, rows: TableRows | None) -> None:
         """Rows that were not found again below a parent that was seen whole, and what stale rows own."""
         conditions: list[sql.Composable] = []
@@ -332,15 +336,13 @@ class Writer:
             for owner, column in OWNERS.get(entity.table, ())
             if self._doomed.get(owner)
         )
-        self._doomed[entity.table] = 0
-        self._run("CREATE TEMP TABLE {old} (id integer PRIMARY KEY) ON COMMIT DROP", entity.table)
-        if conditions:
-            self._run(
-                "INSERT INTO {old} SELECT t.id FROM {t} t WHERE {conditions}",
-                entity.table,
-                conditions=sql.SQL(" OR ").join(conditions),
-            )
-            self._doomed[entity.table] = self._cursor.rowcount
+        # The table is needed also when it stays empty: others are told apart from what is in it.
+        self._run(
+            "CREATE TEMP TABLE {old} ON COMMIT DROP AS SELECT t.id FROM {t} t WHERE {conditions}",
+            entity.table,
+            conditions=sql.SQL(" OR ").join(conditions) if conditions else sql.SQL("false"),
+        )
+        self._doomed[entity.table] = self._cursor.rowcount
 
     def _run(self, statement: str, table: str, **parts: sql.Composable) -> None:
         """Execute a statement about one table and its two temporary ones."""

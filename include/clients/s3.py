@@ -28,6 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from include.assets.stored_object import Folder, StoredObject
 from include.clients.s3_errors import from_botocore, from_obstore
+from include.clients.s3_listing import read_listings_quickly
 from include.errors import BucketNotFound, MalformedAnswer, NotFound, ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class S3Client:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        read_listings_quickly(client)
 
     def has_objects(self, bucket: str, prefix: str) -> bool:
         """Whether anything lies under *prefix*, which ends with a slash. One request.

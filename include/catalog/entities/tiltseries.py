@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from include.catalog.entities.sources import at, deposition, https, needed, s3, size
 from include.catalog.entity import Entity, Link, Source
 from include.catalog.finders import Documents, Entries
-from include.catalog.values import to_float, walk
+from include.catalog.values import UnusableValue, to_float, walk
 
 if TYPE_CHECKING:
     from include.catalog.finders import Item
@@ -26,13 +26,10 @@ def _angle_list(item: Item, tree: Tree) -> str | None:
 
 
 def _tilt(item: Item, end: str) -> float:
-    found: float = needed_number(walk(item.data, ("tilt_range", end)), f"tilt_range.{end}")
+    found = to_float(walk(item.data, ("tilt_range", end)))
+    if found is None:
+        raise UnusableValue(f"tilt_range.{end} is missing")
     return found
-
-
-def needed_number(value: object, what: str) -> float:
-    """A number that must be there; 0 is one."""
-    return to_float(needed(value, what) if value != 0 else value) or 0.0
 
 
 def _rounded(end: str) -> Source:
