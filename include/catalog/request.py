@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from include.assets.modality import nearest_spelling
+from include.assets.run_settings import read_settings
 from include.catalog.parts import ALWAYS, PARTS, with_needed
-from include.errors import InvalidInput, Problem
 
 DAG_ID = "ingest_postgres"
 
@@ -293,7 +292,6 @@ def read_request(
         InvalidInput: all that is wrong.
     """
     given = _with_full_names(params)
-    problems = [_unknown(name) for name in given if name not in FIELDS]
     usual = {
         "s3_bucket": usual_bucket,
         "https_prefix": usual_https_prefix,
@@ -305,20 +303,9 @@ def read_request(
         **usual,
         **{name: value for name, value in given.items() if name in FIELDS},
     }
-    try:
-        request = IngestRequest.model_validate(chosen)
-    except ValidationError as error:
-        problems += [
-            Problem(
-                DAG_ID,
-                ".".join(map(str, found["loc"])),
-                found["msg"].removeprefix("Value error, "),
-            )
-            for found in error.errors(include_url=False, include_input=False)
-        ]
-    if problems:
-        raise InvalidInput(problems)
-    return request
+    return read_settings(
+        IngestRequest, chosen, dag_id=DAG_ID, given=given, known=FIELDS, elsewhere=ELSEWHERE
+    )
 
 
 def _with_full_names(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -331,11 +318,3 @@ def _with_full_names(params: Mapping[str, Any]) -> dict[str, Any]:
         known = given.get(name, [])
         given[name] = [*(known if isinstance(known, list) else [known]), *more]
     return given
-
-
-def _unknown(name: str) -> Problem:
-    if name in ELSEWHERE:
-        return Problem(DAG_ID, name, "is not a setting of a run", ELSEWHERE[name])
-    meant = nearest_spelling(name, FIELDS)
-    fix = f"did you mean {meant}?" if meant else f"settings are {', '.join(FIELDS)}"
-    return Problem(DAG_ID, name, "unknown setting", fix)

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from include.assets.core_files import Generation
-from include.assets.modality import nearest_spelling
-from include.errors import InvalidInput, Problem
+from include.assets.run_settings import read_settings
 
 DAG_ID = "index_buckets"
 
@@ -222,7 +221,6 @@ def read_request(params: Mapping[str, Any], *, usual_buckets: Iterable[str]) -> 
     # The job for one bucket called it so.
     if isinstance(one := given.pop("s3_bucket", None), str):
         given.setdefault("s3_buckets", [one])
-    problems = [_unknown(name) for name in given if name not in FIELDS]
     chosen = {
         **defaults(),
         **{name: None for name in _NULLABLE if name in params},
@@ -230,29 +228,10 @@ def read_request(params: Mapping[str, Any], *, usual_buckets: Iterable[str]) -> 
     }
     chosen["s3_buckets"] = chosen["s3_buckets"] or list(usual_buckets)
     chosen["assets"] = chosen["assets"] or []
-    try:
-        request = IndexRequest.model_validate(chosen)
-    except ValidationError as error:
-        problems += [
-            Problem(
-                DAG_ID,
-                ".".join(map(str, found["loc"])),
-                found["msg"].removeprefix("Value error, "),
-            )
-            for found in error.errors(include_url=False, include_input=False)
-        ]
-    if problems:
-        raise InvalidInput(problems)
-    return request
+    return read_settings(
+        IndexRequest, chosen, dag_id=DAG_ID, given=given, known=FIELDS, elsewhere=ELSEWHERE
+    )
 
 
 _NULLABLE = frozenset({"lookback_days", "full_pass_days"})
 """Where null means something: no limit."""
-
-
-def _unknown(name: str) -> Problem:
-    if name in ELSEWHERE:
-        return Problem(DAG_ID, name, "is not a setting of a run", ELSEWHERE[name])
-    meant = nearest_spelling(name, FIELDS)
-    fix = f"did you mean {meant}?" if meant else f"settings are {', '.join(FIELDS)}"
-    return Problem(DAG_ID, name, "unknown setting", fix)

@@ -21,8 +21,8 @@ BUCKET = "test-public-bucket"
 HTTPS = "https://foo.com"
 DATASET = DatasetFolder("30001")
 
-TREE = Path(__file__).parents[2].parent / "shared" / "data" / "cryoet" / BUCKET
-"""The files that the portal's own tests use, where they are at hand."""
+TREE = Path(__file__).parents[1] / "data" / "cryoet" / BUCKET
+"""The files that the portal's own tests use."""
 
 EVERYTHING = with_needed(PARTS)
 

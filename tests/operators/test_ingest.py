@@ -187,7 +187,6 @@ def test_a_run_imports_and_the_next_finds_everything_unchanged(portal: Portal):
     assert again.kept(report_key)["lines"] == []
 
 
-@pytest.mark.skipif(not TREE.is_dir(), reason=f"needs the portal's test files in {TREE}")
 def test_the_portals_own_test_files_are_imported(portal: Portal, s3_server: S3):
     bucket = "test-public-bucket"
     s3_server.make_bucket(bucket)

@@ -16,6 +16,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 from include.catalog.existing_schema import complete_schema
+from include.errors import PermanentError
 
 revision = "0001"
 down_revision = None
@@ -459,4 +460,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Refused: the tables may be older than this revision, and they hold the catalog."""
-    raise NotImplementedError("dropping the catalog's tables is for a person, not for a migration")
+    raise PermanentError("dropping the catalog's tables is for a person, not for a migration")
