@@ -3,25 +3,31 @@
 JSON with sorted keys (by code point), an indent of three spaces, non-ASCII characters as they are, in
 UTF-8 without a final newline. Values that JSON cannot hold (dates, ids) become text first. It is what
 ``json.dumps(content, indent=3, sort_keys=True, ensure_ascii=False, default=str)`` gives, and a test
-holds it to that; but Python writes indented JSON in Python, which is most of the processor time of an
-index run. Here containers without containers in them are written by the C encoder.
+holds it to that; but Python writes indented JSON in Python, which would be most of the processor time of
+an index run. Here its C encoder writes one line, and msgspec's formatter indents that.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from json.encoder import encode_basestring
 from typing import Any
+
+import msgspec
 
 INDENT = "   "
 
 _NEWLINE = "\n"
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-"""What the C encoder writes in a container as this format wants it, whatever else there is."""
+_one_line = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, default=str, check_circular=False, separators=(",", ":")
+).encode
+
+_indented = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, default=str, check_circular=False, indent=len(INDENT)
+).encode
 
 
 def canonical_text(content: Any) -> str:
@@ -31,7 +37,12 @@ def canonical_text(content: Any) -> str:
         TypeError: an object's keys are of types that cannot be sorted together.
         RecursionError: nested beyond what Python can follow.
     """
-    return _text(content, _NEWLINE)
+    line = _one_line(content)
+    try:
+        return msgspec.json.format(line, indent=len(INDENT))
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        # NaN and infinity, which JSON does not have, and half a surrogate pair.
+        return _indented(content)
 
 
 def canonical_digest(value: Any) -> str:
@@ -58,43 +69,3 @@ def object_of_texts(texts: Mapping[str, str]) -> str:
         f"{encode_basestring(key)}: {texts[key].replace(_NEWLINE, inner)}" for key in sorted(texts)
     )
     return "{" + inner + ("," + inner).join(parts) + _NEWLINE + "}"
-
-
-def _text(value: Any, newline: str) -> str:
-    """Text of *value*, whose lines begin with *newline*."""
-    inner = newline + INDENT
-    if isinstance(value, dict):
-        if not value:
-            return "{}"
-        if _SCALARS.issuperset(map(type, value.values())):
-            return "{" + inner + _encoder(inner)(value)[1:-1] + newline + "}"
-        parts = [f"{_key_text(key)}: {_text(value[key], inner)}" for key in sorted(value)]
-        return "{" + inner + ("," + inner).join(parts) + newline + "}"
-    if isinstance(value, (list, tuple)):
-        if not value:
-            return "[]"
-        if _SCALARS.issuperset(map(type, value)):
-            return "[" + inner + _encoder(inner)(value)[1:-1] + newline + "]"
-        return (
-            "[" + inner + ("," + inner).join([_text(one, inner) for one in value]) + newline + "]"
-        )
-    return encode_basestring(value) if type(value) is str else _encoder(newline)(value)
-
-
-def _key_text(key: Any) -> str:
-    """A key as the C encoder writes it: numbers, booleans and null become text."""
-    if isinstance(key, str):
-        return encode_basestring(key)
-    return _encoder(_NEWLINE)({key: 0})[1:].rpartition(": ")[0]
-
-
-@cache
-def _encoder(newline: str) -> Callable[[Any], str]:
-    """Python's C encoder, with *newline* after each comma. One per depth of nesting."""
-    return json.JSONEncoder(
-        ensure_ascii=False,
-        sort_keys=True,
-        default=str,
-        check_circular=False,
-        separators=("," + newline, ": "),
-    ).encode

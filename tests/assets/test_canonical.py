@@ -74,5 +74,23 @@ def test_an_object_can_be_put_together_from_the_texts_of_its_values(value: dict[
     assert object_of_texts(texts) == reference(value)
 
 
-def test_a_number_that_is_none_stays_the_bare_word():
-    assert canonical_text([float("nan")]) == "[\n   NaN\n]"
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [([float("nan")], "[\n   NaN\n]"), ({"a": "\ud800"}, '{\n   "a": "\ud800"\n}')],
+    ids=["NaN", "half a surrogate pair"],
+)
+def test_what_no_json_can_hold_is_written_as_python_itself_would(value: Any, text: str):
+    assert canonical_text(value) == text == reference(value)
+
+
+def test_nesting_without_end_is_an_error_of_its_own():
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(RecursionError):
+        canonical_text(value)
+
+
+def test_keys_that_cannot_be_sorted_together_are_an_error():
+    with pytest.raises(TypeError, match="not supported between"):
+        canonical_text({"a": 1, 2: 3})
