@@ -10,8 +10,9 @@ folder is looked up in DocDB. S3 is an embedded SeaweedFS, DocDB an embedded Mon
 this machine and, when there is room, with their files in memory.
 
 *Ours* runs as the DAG runs it: shares planned by :mod:`include.indexing.slices` and kept in a runs bucket,
-each examined by a process of its own, ``--workers`` at a time. *The original's way* is a re-creation of the
-request pattern of the original job; see :func:`run_original` for what it follows. Each run is a fresh
+examined ``--workers`` at a time by forks of a process that has the modules in place, as Airflow's tasks are
+(``config/airflow_local_settings.py``), each with clients of its own. *The original's way* is a re-creation
+of the request pattern of the original job; see :func:`run_original` for what it follows. Each run is a fresh
 process; the two take turns. Processor seconds are user and system seconds of all processes of a run, the
 start of Python and all imports included; those of the servers are shown apart. Memory is the peak of the
 largest process of a run. *Others* is how many cores other programs of this machine used meanwhile: with more
@@ -26,6 +27,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import importlib
 import json
 import math
 import multiprocessing
@@ -43,7 +45,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -337,9 +339,9 @@ def machine_cpu_s() -> float:
     return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
 
 
-def in_fresh_process(option: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """This program in a process of its own; its answer."""
-    command = [sys.executable, "-m", "benchmarks.index_buckets", option, json.dumps(arguments)]
+def in_fresh_process(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """:func:`run_one` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.index_buckets", "--one", json.dumps(arguments)]
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT)
     found: dict[str, Any] = json.loads(answer.stdout)
     return found
@@ -348,8 +350,34 @@ def in_fresh_process(option: str, arguments: Mapping[str, Any]) -> dict[str, Any
 # Our way -------------------------------------------------------------------------------------------
 
 
+WHAT_TASKS_INHERIT = (
+    "boto3",
+    "httpx",
+    "include.clients.docdb_bulk",
+    "include.clients.runs_bucket",
+    "include.clients.s3_folders",
+    "include.indexing.prefixes",
+    "include.indexing.records",
+    "include.indexing.removal",
+    "include.indexing.slices",
+    "obstore.auth.boto3",
+    "obstore.store",
+    "pymongo",
+    "tests.s3_clients",
+)
+
+
 def run_ours(place: Place, halves: Sequence[str], workers: int) -> dict[str, Any]:
     """Plan, examine the slices in processes, decide on removals, report: what the tasks of the DAG do."""
+    for module in WHAT_TASKS_INHERIT:
+        importlib.import_module(module)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as tasks:
+        tasks.submit(os.getpid).result()  # forks all of them, while this process has no threads yet
+        return plan_and_examine(place, halves, tasks)
+
+
+def plan_and_examine(place: Place, halves: Sequence[str], tasks: Executor) -> dict[str, Any]:
+    """The run, its slices examined by *tasks*."""
     from include.clients.runs_bucket import RunsBucket, found_key, slice_key
     from include.indexing.removal import RemovalLimits, remove
     from include.indexing.report import SliceReport, bucket_report
@@ -374,8 +402,7 @@ def run_ours(place: Place, halves: Sequence[str], workers: int) -> dict[str, Any
                 runs.write(slice_key(DAG_ID, place.bucket, one.name), about)
                 slices.append(one)
         plan = {"wall_s": time.perf_counter() - started_s, "cpu_s": own_cpu_s() - started_cpu_s}
-        with ThreadPoolExecutor(workers) as pool:
-            told = list(pool.map(lambda one: examine_apart(place, one), slices))
+        told = list(tasks.map(examine_slice, [place] * len(slices), slices))
         found = [
             SliceReport.model_validate(runs.read(found_key(DAG_ID, place.bucket, one.name)))
             for one in slices
@@ -408,22 +435,14 @@ def run_ours(place: Place, halves: Sequence[str], workers: int) -> dict[str, Any
     }
 
 
-def examine_apart(place: Place, one: Any) -> dict[str, Any]:
-    """A slice in a process of its own, as a task is."""
-    return in_fresh_process(
-        "--slice", {"place": asdict(place), "slice": one.model_dump(mode="json")}
-    )
-
-
-def examine_slice(place: Place, told: Mapping[str, Any]) -> dict[str, Any]:
-    """One slice; that process."""
+def examine_slice(place: Place, one: Any) -> dict[str, Any]:
+    """One slice, in one of these processes."""
     from include.clients.runs_bucket import RunsBucket, found_key, slice_key
     from include.indexing.prefixes import PrefixSync
     from include.indexing.records import RecordSync
-    from include.indexing.report import Half, Slice
+    from include.indexing.report import Half
 
-    started_s = time.perf_counter()
-    one = Slice.model_validate(told)
+    started_s, started_cpu_s = time.perf_counter(), own_cpu_s()
     runs = RunsBucket(bucket_client(place), place.runs_bucket)
     about = runs.read(slice_key(DAG_ID, place.bucket, one.name))
     with records_of(place) as (database, requests):
@@ -439,7 +458,7 @@ def examine_slice(place: Place, told: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "half": str(one.half),
         "docdb": dict(requests),
-        "cpu_s": own_cpu_s(),
+        "cpu_s": own_cpu_s() - started_cpu_s,
         "wall_s": time.perf_counter() - started_s,
         "peak_mib": peak_mib(),
     }
@@ -750,15 +769,12 @@ class Bench:
         return measured
 
     def _run(self, place: Place, way: str, halves: Sequence[str]) -> dict[str, Any]:
-        return in_fresh_process(
-            "--one",
-            {
-                "place": asdict(place),
-                "way": way,
-                "halves": halves,
-                "workers": self._options.workers,
-            },
-        )
+        return in_fresh_process({
+            "place": asdict(place),
+            "way": way,
+            "halves": halves,
+            "workers": self._options.workers,
+        })
 
     def _place(self, bucket: str) -> Place:
         s3, docdb = self._services["s3"], self._services["docdb"]
@@ -904,14 +920,9 @@ def main() -> None:
     parser.add_argument("--known", type=int, default=1000, help="known folders to count with")
     parser.add_argument("--latency-ms", type=float, default=20, help="0: not measured")
     parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
-    parser.add_argument("--slice", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(run_one(options.one)))
-        return
-    if options.slice:
-        place = Place(**options.slice["place"])
-        print(json.dumps(examine_slice(place, options.slice["slice"])))
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that the servers end, too
     room = room_for(max(options.sizes), options.record_kib)

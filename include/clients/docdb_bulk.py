@@ -63,11 +63,6 @@ class DocDbBulk:
         self._records = collection.with_options(read_preference=ReadPreference.PRIMARY)
         self.name = collection.full_name
 
-    def count_locations(self, bucket: str, *, since: str | None = None) -> int:
-        """How many records :meth:`iterate_locations` would give. One request."""
-        with translated(f"DocDB {self.name}, counting s3://{bucket}/"):
-            return self._records.count_documents(_in_bucket(bucket, since))
-
     def iterate_locations(self, bucket: str, *, since: str | None = None) -> Iterator[str]:
         """Locations of a bucket's records, as they are written there, in no promised order.
 

@@ -2,11 +2,13 @@
 
 A share holds what it is about, a few tens of bytes per asset: locations as the records spell them, or names
 of folders. So nothing is counted out by position while others add and remove, nothing is examined twice and
-nothing is missed. Memory holds one share at a time, however large the bucket.
+nothing is missed. How large the shares are to be is known only when there are no more names; until then names
+are held back, but never more than :data:`HELD`, however large the bucket.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -17,20 +19,24 @@ from include.assets.location import AssetLocation
 from include.assets.record import iso_moment
 from include.indexing.report import Half, Slice
 
-SMALLEST = 1_000
-"""Assets in one share, unless there are fewer: a task has a price of its own."""
+SMALLEST = {Half.RECORDS: 500, Half.PREFIXES: 1_000}
+"""Assets in one share, unless there are fewer: a task has a price of its own.
+
+Two workers are quicker with five hundred records each than one with a thousand. A thousand folders are one
+question, asked in less time than a task takes to start.
+"""
 
 LARGEST = 10_000
 """A share that is lost half-way is examined again from its beginning."""
+
+HELD = 200_000
+"""Names held back to see whether there are more: some 25 MiB. With more, shares are as large as may be."""
 
 Share = tuple[Slice, list[str]]
 
 
 class LocationSource(Protocol):
     """One collection of DocDB."""
-
-    def count_locations(self, bucket: str, *, since: str | None = None) -> int:
-        """How many locations of the bucket have changed since then."""
 
     def iterate_locations(self, bucket: str, *, since: str | None = None) -> Iterator[str]:
         """These locations; some perhaps twice."""
@@ -66,14 +72,12 @@ def share_records(
         places = [AssetLocation(bucket, name) for name in dict.fromkeys(only)]
         known = records.known_locations(places)
         locations: Iterable[str] = [str(place) for place in places if place in known]
-        size = LARGEST
     else:
         moment = None if since is None else iso_moment(since)
-        size = share_size(records.count_locations(bucket, since=moment), at_most)
         found = records.iterate_locations(bucket, since=moment)
         # A record that changes while it is looked for may come twice, but only where dates count.
         locations = found if since is None else _each_once(found)
-    for number, share in enumerate(_in_shares(_without_repeats(locations), size)):
+    for number, share in enumerate(_shared(_without_repeats(locations), Half.RECORDS, at_most)):
         yield (
             Slice(
                 bucket=bucket,
@@ -98,33 +102,28 @@ def share_prefixes(
     Raises:
         BucketNotFound, AccessDenied, ServiceUnavailable, MalformedAnswer: it is not known what is there.
     """
-    shares: Iterable[list[str]]
-    if only:
-        shares = [list(dict.fromkeys(only))]
-    else:
+    names: Iterable[str] = dict.fromkeys(only)
+    if not only:
         names = (name for page in folders.iterate_folders(bucket) for name in page)
-        shares = _in_shares(names, LARGEST)
-    number = 0
-    for large in shares:
-        # Only of the last it is known that there is no more: a small bucket is one that ends at once.
-        is_all = number == 0 and len(large) < LARGEST
-        size = share_size(len(large), at_most) if is_all else LARGEST
-        for share in _in_shares(large, size):
-            yield (
-                Slice(bucket=bucket, half=Half.PREFIXES, number=number, size=len(share)),
-                share,
-            )
-            number += 1
+    for number, share in enumerate(_shared(names, Half.PREFIXES, at_most)):
+        yield Slice(bucket=bucket, half=Half.PREFIXES, number=number, size=len(share)), share
 
 
-def share_size(count: int, at_most: int) -> int:
+def share_size(half: Half, count: int, at_most: int) -> int:
     """Assets in one share when there are *count* in all."""
-    return min(LARGEST, max(SMALLEST, math.ceil(count / at_most)))
+    return min(LARGEST, max(SMALLEST[half], math.ceil(count / at_most)))
 
 
 def since_when(lookback_days: int | None, now: datetime) -> datetime | None:
     """The moment from which on changes count; None: from the beginning."""
     return None if lookback_days is None else now - timedelta(days=lookback_days)
+
+
+def _shared(names: Iterable[str], half: Half, at_most: int) -> Iterator[list[str]]:
+    names = iter(names)
+    held = list(itertools.islice(names, HELD))
+    size = share_size(half, len(held), at_most) if len(held) < HELD else LARGEST
+    return _in_shares(itertools.chain(held, names), size)
 
 
 def _in_shares(items: Iterable[str], size: int) -> Iterator[list[str]]:

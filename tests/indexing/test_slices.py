@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from include.assets.core_files import Generation
 from include.assets.location import AssetLocation
+from include.indexing.report import Half
 from include.indexing.slices import (
+    HELD,
     LARGEST,
     SMALLEST,
     share_prefixes,
@@ -36,9 +38,6 @@ class Bucket:
     def iterate_folders(self, bucket: str) -> Iterator[list[str]]:
         for start in range(0, len(self.names), self._page):
             yield self.names[start : start + self._page]
-
-    def count_locations(self, bucket: str, *, since: str | None = None) -> int:
-        return len(self.names)
 
     def iterate_locations(self, bucket: str, *, since: str | None = None) -> Iterator[str]:
         self.asked_since.append(since)
@@ -65,20 +64,35 @@ def test_everything_is_in_exactly_one_share(count: int, at_most: int):
         assert all(one.size == len(about) <= LARGEST for one, about in shares)
 
 
-@given(count=st.integers(0, 10**7), at_most=st.integers(1, 200))
-def test_ten_thousand_assets_are_tens_of_tasks_and_never_thousands(count: int, at_most: int):
-    size = share_size(count, at_most)
-    assert SMALLEST <= size <= LARGEST
+@given(half=st.sampled_from(Half), count=st.integers(0, 10**7), at_most=st.integers(1, 200))
+def test_ten_thousand_assets_are_tens_of_tasks_and_never_thousands(
+    half: Half, count: int, at_most: int
+):
+    size = share_size(half, count, at_most)
+    assert SMALLEST[half] <= size <= LARGEST
     assert -(-count // size) <= max(at_most, -(-count // LARGEST))
 
 
-def test_memory_holds_one_share_whatever_the_bucket():
+def test_memory_holds_so_many_names_whatever_the_bucket():
     class Endless(Bucket):
-        def iterate_folders(self, bucket: str) -> Iterator[list[str]]:
-            return ([f"{page}-{n}" for n in range(1000)] for page in itertools.count())
+        listed = 0
 
-    shares = share_prefixes("open", Endless(0), at_most=20)
+        def iterate_folders(self, bucket: str) -> Iterator[list[str]]:
+            for page in itertools.count():
+                self.listed += 1000
+                yield [f"{page}-{n}" for n in range(1000)]
+
+    bucket = Endless(0)
+    shares = share_prefixes("open", bucket, at_most=20)
     assert [len(about) for _, about in itertools.islice(shares, 3)] == [LARGEST] * 3
+    assert bucket.listed <= HELD + 1000
+
+
+def test_two_workers_share_a_thousand_records_but_not_a_thousand_folders():
+    bucket = Bucket(1000)
+    records = share_records("open", Generation.V1, bucket, since=None, at_most=20)
+    assert [one.size for one, _ in records] == [500, 500]
+    assert [one.size for one, _ in share_prefixes("open", bucket, at_most=20)] == [1000]
 
 
 def test_a_record_that_comes_twice_while_it_changes_is_examined_once():
