@@ -34,7 +34,8 @@ def tell(event: Event, context: Context) -> None:
     """
     ti = context["ti"]
     error = context.get("exception")
-    if isinstance(error, SystemExit):
+    if isinstance(error, SystemExit) or (error and has_ended_for_airflow(ti)):
+        logger.info("%s was stopped from outside; the report of the run tells of it", ti.task_id)
         return
     reason = (str(error) or type(error).__name__) if error else "the task was killed; see its log"
     plan = find_plan(context)
@@ -53,6 +54,17 @@ def tell(event: Event, context: Context) -> None:
             send(event, plan.job, context, reason=reason, plan=plan)
     except AssetflowError:
         logger.exception("%s: the failure of %s was not recorded", plan.location, ti.task_id)
+
+
+def has_ended_for_airflow(ti: Any) -> bool:
+    """Whether Airflow has this task instance as failed while it still runs: somebody stopped it.
+
+    Its process learns that a second or two later. Meanwhile it may fail by itself, over a folder that
+    ``report_run`` has already removed. A try that fails of itself is *running* to Airflow until its
+    process has gone, or *up_for_retry*.
+    """
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+    return bool(states.get(instance_name(ti)) == "failed")
 
 
 def record_failure(bucket: RunsBucket, plan: RunPlan, ti: Any, reason: str) -> None:

@@ -218,7 +218,8 @@ class ReportRunOperator(BaseOperator):
         silent = [
             name for name, reason in report.failed.items() if reason in {NO_REASON, STOPPED_BEFORE}
         ]
-        name = f"fail-{self.task_id}-try-{context['ti'].try_number}"
+        # Once each time the run ends: its own next try, to remove the folder after all, tells nothing new.
+        name = f"fail-{self.task_id}-cleared-{context['dag_run'].clear_number or 0}"
         if silent and claim_mail(runs_bucket, plan, name):
             reason = "\n".join(f"{name}: {report.failed[name]}" for name in silent)
             send("fail", plan.job, context, reason=reason, plan=plan)

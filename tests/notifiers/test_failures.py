@@ -62,8 +62,18 @@ def test_a_retry_is_no_failure_for_the_report(plan: Any, deployment: Buckets, ma
     assert recorded_reason(deployment.runs_bucket, plan, "compress_data") is None
 
 
-def test_a_task_that_was_stopped_tells_nobody(plan: Any, deployment: Buckets, mails: Mail):
-    tell("fail", plan, exception=SystemExit("the task was stopped"))
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        pytest.param(SystemExit("the task was stopped"), "running", id="it has learned of it"),
+        pytest.param(ERROR, "failed", id="it fails before it has learned of it"),
+    ],
+)
+def test_a_task_that_was_stopped_tells_nobody(
+    plan: Any, deployment: Buckets, mails: Mail, error: BaseException, state: str
+):
+    states = {"compress_data_0": "running", "compress_data_1": state}
+    tell("fail", plan, exception=error, states=states, map_index=1)
     assert deployment.runs_keys() == []
     assert mails.messages() == []
 

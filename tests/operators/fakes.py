@@ -77,6 +77,7 @@ def make_context(
     results: Mapping[str, Any] | None = None,
     states: Mapping[str, str | None] | None = None,
     exception: BaseException | None = None,
+    clear_number: int = 0,
     **where: int,
 ) -> Any:
     """The context of one try of one task; *results* are what earlier tasks returned."""
@@ -88,7 +89,12 @@ def make_context(
     ti.states = dict(states or {})
     return {
         "ti": ti,
-        "dag_run": SimpleNamespace(dag_id=DAG_ID, run_id=RUN_ID, run_after=datetime.now(UTC)),
+        "dag_run": SimpleNamespace(
+            dag_id=DAG_ID,
+            run_id=RUN_ID,
+            run_after=datetime.now(UTC),
+            clear_number=clear_number,
+        ),
         "task_state_store": StateStore(),
         "params": {},
         "exception": exception,

@@ -225,13 +225,14 @@ def test_the_report_of_a_dry_run_is_kept_nowhere(
     assert mails.messages() == []
 
 
-def test_a_failure_nobody_told_of_is_told_of_once(plan: RunPlan, mails: Mail):
+def test_a_failure_nobody_told_of_is_told_of_once_each_time_the_run_ends(
+    plan: RunPlan, mails: Mail
+):
     states = without_stores(ALL_DONE) | {"compress_data_0": "failed"}
-    for _ in range(2):
+    for try_number, clear_number in ((1, 0), (2, 0), (3, 1)):
         with pytest.raises(RunIncomplete):
-            execute(plan, states)
-    (mail,) = mails.messages()
-    assert mail["X-RcptTo"] == "owner@example.org"
+            execute(plan, states, try_number=try_number, clear_number=clear_number)
+    assert [mail["X-RcptTo"] for mail in mails.messages()] == ["owner@example.org"] * 2
 
 
 @pytest.mark.parametrize(("reason", "is_left"), [(None, False), ("Code Ocean was down", True)])

@@ -275,10 +275,9 @@ class Run:
 
     def mail_text(self, word: str) -> str:
         """Body of the only mail with that word in its subject."""
-        (mail,) = [mail for mail in self.mails() if mail["Subject"].split()[1] == word]
-        body = mail.get_body(("html",))
-        assert body is not None
-        return unescape(str(body.get_content()))
+        texts = [mail_body(mail) for mail in self.mails() if mail["Subject"].split()[1] == word]
+        assert len(texts) == 1, f"{len(texts)} mails say {word}:\n" + "\n\n".join(texts)
+        return texts[0]
 
     def mail_words(self) -> list[str]:
         """``started``, ``finished``, ``failed``, ``retried``: one per mail."""
@@ -289,3 +288,10 @@ class Run:
             return json.loads(self.lab.read(key, self.lab.runs_bucket))
         except self.lab.s3.exceptions.NoSuchKey:
             return None
+
+
+def mail_body(mail: EmailMessage) -> str:
+    """What a reader of the mail sees, as text."""
+    body = mail.get_body(("html",))
+    assert body is not None
+    return unescape(str(body.get_content()))
