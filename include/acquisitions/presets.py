@@ -21,7 +21,7 @@ words.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -32,6 +32,7 @@ from include.acquisitions.job import problems_from
 from include.acquisitions.pipeline import canonical_task_name
 from include.acquisitions.task import Task
 from include.assets.modality import FORMER_ABBREVIATIONS, nearest_spelling
+from include.assets.run_settings import is_filled_in
 from include.errors import InvalidInput, Problem
 
 DEFAULT = "default"
@@ -234,14 +235,27 @@ def load_dag_preset(
 
 
 def merge_params(
-    preset: Mapping[str, Any], conf: Mapping[str, Any], defaults: Mapping[str, Any]
+    preset: Mapping[str, Any],
+    conf: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    *,
+    nullable: Collection[str] = (),
 ) -> dict[str, Any]:
     """Defaults, under the preset, under what the caller chose.
 
-    Airflow's form sends every field, untouched ones too. A value equal to its default is therefore not
-    a choice: the preset's stands.
+    Airflow's form sends every field, untouched and empty ones too. A value equal to its default is
+    therefore not a choice, nor is an empty one: the preset's stands.
+
+    Args:
+        nullable: names of params for which null says something.
     """
-    chosen = {
-        key: value for key, value in conf.items() if key not in defaults or value != defaults[key]
-    }
+
+    def is_chosen(key: str, value: Any) -> bool:
+        if key not in defaults:
+            return True
+        if value == defaults[key]:
+            return False
+        return is_filled_in(value, defaults[key]) or (value is None and key in nullable)
+
+    chosen = {key: value for key, value in conf.items() if is_chosen(key, value)}
     return deep_merge(deep_merge(defaults, preset), chosen)

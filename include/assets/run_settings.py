@@ -16,6 +16,38 @@ from include.errors import InvalidInput, Problem
 RequestT = TypeVar("RequestT", bound=BaseModel)
 
 
+def by_todays_names(params: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, Any]:
+    """Settings as they were given, without other names for them and without blank lines.
+
+    Entries of one list that are given under several names come together. A field with many lines sends a
+    blank one for a Return at its end; as an expression, that would match everything.
+
+    Args:
+        aliases: other name of a list, or of one entry of it → its name.
+    """
+    given = {name: _without_blanks(value) for name, value in params.items() if name not in aliases}
+    for alias, name in aliases.items():
+        value = params.get(alias)
+        if value is not None:
+            given[name] = [*_as_list(given.get(name)), *_without_blanks(_as_list(value))]
+    return given
+
+
+def is_filled_in(value: Any, default: Any) -> bool:
+    """Whether somebody chose this value: the form sends null, or nothing, for a field left empty."""
+    return not (value is None or value == [] or (value == "" and default in {None, ""}))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _without_blanks(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return [one for one in value if not isinstance(one, str) or one.strip()]
+
+
 def read_settings(
     model: type[RequestT],
     chosen: Mapping[str, Any],

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from include.assets.run_settings import read_settings
+from include.assets.run_settings import by_todays_names, is_filled_in, read_settings
 from include.catalog.parts import ALWAYS, PARTS, with_needed
 
 DAG_ID = "ingest_postgres"
@@ -291,30 +291,19 @@ def read_request(
     Raises:
         InvalidInput: all that is wrong.
     """
-    given = _with_full_names(params)
+    given = by_todays_names(params, ALIASES)
     usual = {
         "s3_bucket": usual_bucket,
         "https_prefix": usual_https_prefix,
         "import_everything": False,
         **{name: [] for name, field in FIELDS.items() if "items" in field},
     }
-    chosen = {
-        **defaults(),
-        **usual,
-        **{name: value for name, value in given.items() if name in FIELDS},
+    filled_in = {
+        name: value
+        for name, value in given.items()
+        if name in FIELDS and is_filled_in(value, FIELDS[name]["default"])
     }
+    chosen = {**defaults(), **usual, **filled_in}
     return read_settings(
         IngestRequest, chosen, dag_id=DAG_ID, given=given, known=FIELDS, elsewhere=ELSEWHERE
     )
-
-
-def _with_full_names(params: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given, by today's names; entries of one list come together."""
-    given = {name: value for name, value in params.items() if value is not None}
-    for alias in ALIASES.keys() & given.keys():
-        value = given.pop(alias)
-        name = ALIASES[alias]
-        more = value if isinstance(value, list) else [value]
-        known = given.get(name, [])
-        given[name] = [*(known if isinstance(known, list) else [known]), *more]
-    return given

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from include.assets.core_files import Generation
-from include.assets.run_settings import read_settings
+from include.assets.run_settings import by_todays_names, is_filled_in, read_settings
 
 DAG_ID = "index_buckets"
 
@@ -140,6 +140,12 @@ FIELDS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
 })
 """Name → keyword arguments of its Param."""
 
+ALIASES: Mapping[str, str] = MappingProxyType({"s3_bucket": "s3_buckets"})
+"""What the original's job for one bucket calls it."""
+
+NULLABLE = frozenset({"lookback_days", "full_pass_days"})
+"""Where null means something: no limit."""
+
 ELSEWHERE = MappingProxyType({
     "doc_db_host": "the address is Airflow's connection assetflow_docdb",
     "doc_db_db_name": "the database is the setting ASSETFLOW_DOCDB_DATABASE",
@@ -217,21 +223,13 @@ def read_request(params: Mapping[str, Any], *, usual_buckets: Iterable[str]) -> 
     Raises:
         InvalidInput: all that is wrong.
     """
-    given = {name: value for name, value in params.items() if value is not None}
-    # The job for one bucket called it so.
-    if isinstance(one := given.pop("s3_bucket", None), str):
-        given.setdefault("s3_buckets", [one])
-    chosen = {
-        **defaults(),
-        **{name: None for name in _NULLABLE if name in params},
-        **{name: value for name, value in given.items() if name in FIELDS},
-    }
+    given = by_todays_names(params, ALIASES)
+    chosen = defaults()
+    for name, value in given.items():
+        if name in FIELDS and (name in NULLABLE or is_filled_in(value, chosen[name])):
+            chosen[name] = value
     chosen["s3_buckets"] = chosen["s3_buckets"] or list(usual_buckets)
     chosen["assets"] = chosen["assets"] or []
     return read_settings(
         IndexRequest, chosen, dag_id=DAG_ID, given=given, known=FIELDS, elsewhere=ELSEWHERE
     )
-
-
-_NULLABLE = frozenset({"lookback_days", "full_pass_days"})
-"""Where null means something: no limit."""

@@ -67,9 +67,17 @@ class PlanIndexRunOperator(IndexOperator):
     def request(self, context: Context) -> IndexRequest:
         """Defaults, under the preset, under what the caller chose."""
         from include.acquisitions.presets import load_dag_preset, merge_params
-        from include.indexing.request import DAG_ID, FIELDS, defaults, read_request
+        from include.assets.run_settings import by_todays_names
+        from include.indexing.request import (
+            ALIASES,
+            DAG_ID,
+            FIELDS,
+            NULLABLE,
+            defaults,
+            read_request,
+        )
 
-        params = dict(context["params"])
+        params = by_todays_names(context["params"], ALIASES)
         preset = load_dag_preset(
             ParameterStoreHook().client,
             settings().preset_prefix.rstrip("/"),
@@ -77,7 +85,8 @@ class PlanIndexRunOperator(IndexOperator):
             str(params.get("preset") or "default"),
             known_params=list(FIELDS),
         )
-        return read_request(merge_params(preset, params, defaults()), usual_buckets=usual_buckets())
+        merged = merge_params(preset, params, defaults(), nullable=NULLABLE)
+        return read_request(merged, usual_buckets=usual_buckets())
 
     def plan_bucket(
         self, bucket: str, request: IndexRequest, now: datetime, context: Context

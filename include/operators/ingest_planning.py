@@ -67,7 +67,9 @@ class PlanIngestOperator(IngestOperator):
     def request(self, context: Context) -> IngestRequest:
         """Defaults, under the preset, under what the caller chose."""
         from include.acquisitions.presets import load_dag_preset, merge_params
+        from include.assets.run_settings import by_todays_names
         from include.catalog.request import (
+            ALIASES,
             DAG_ID,
             FIELDS,
             defaults,
@@ -75,7 +77,7 @@ class PlanIngestOperator(IngestOperator):
             read_request,
         )
 
-        params = dict(context["params"])
+        params = by_todays_names(context["params"], ALIASES)
         preset = load_dag_preset(
             ParameterStoreHook().client,
             settings().preset_prefix.rstrip("/"),

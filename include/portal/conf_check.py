@@ -7,7 +7,7 @@ import math
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from include.acquisitions.presets import (
 )
 from include.acquisitions.secret_settings import find_secrets
 from include.acquisitions.trigger_form import FIELDS, job_from_params
+from include.assets.run_settings import by_todays_names
 from include.catalog import request as ingest
 from include.errors import InvalidInput, Problem
 from include.indexing import request as index
@@ -110,6 +111,12 @@ class DagConfCheck(ABC):
     fields: Mapping[str, Mapping[str, Any]]
     """The trigger form."""
 
+    aliases: Mapping[str, str]
+    """Other name of a field → its name."""
+
+    nullable: Collection[str] = ()
+    """Fields for which null says something."""
+
     def __init__(
         self,
         open_presets: Callable[[], PresetStore],
@@ -143,12 +150,14 @@ class DagConfCheck(ABC):
         return preset
 
     def _merge(self, conf: Mapping[str, Any], presets: PresetStore) -> None:
+        conf = by_todays_names(conf, self.aliases)
         name = str(conf.get("preset") or "default")
         preset = load_dag_preset(
             presets, self._prefix, self.dag_id, name, known_params=list(self.fields)
         )
         defaults = {name: field["default"] for name, field in self.fields.items()}
-        self.read(merge_params(self.preset_below(preset, conf), conf, defaults))
+        below = self.preset_below(preset, conf)
+        self.read(merge_params(below, conf, defaults, nullable=self.nullable))
 
 
 class IndexBucketsCheck(DagConfCheck):
@@ -156,6 +165,8 @@ class IndexBucketsCheck(DagConfCheck):
 
     dag_id = index.DAG_ID
     fields = index.FIELDS
+    aliases = index.ALIASES
+    nullable = index.NULLABLE
 
     def read(self, params: Mapping[str, Any]) -> object:
         return index.read_request(params, usual_buckets=[SOME_BUCKET])
@@ -166,6 +177,7 @@ class IngestPostgresCheck(DagConfCheck):
 
     dag_id = ingest.DAG_ID
     fields = ingest.FIELDS
+    aliases = ingest.ALIASES
 
     def read(self, params: Mapping[str, Any]) -> object:
         return ingest.read_request(params, usual_bucket=SOME_BUCKET)

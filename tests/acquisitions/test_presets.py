@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -209,6 +210,20 @@ def test_an_untouched_field_of_the_form_does_not_hide_the_preset():
         "bucket": "b",
         "extra": 1,
     }
+
+
+@pytest.mark.parametrize(
+    "empty", [{"dry_run": None}, {"buckets": None}, {"buckets": []}, {"prefix": ""}], ids=str
+)
+def test_an_empty_field_does_not_hide_the_preset(empty: dict[str, Any]):
+    preset = {"dry_run": True, "buckets": ["a"], "prefix": "b"}
+    defaults = {"dry_run": False, "buckets": None, "prefix": None}
+    assert merge_params(preset, empty, defaults) == preset
+
+
+def test_null_is_a_choice_where_it_says_something():
+    merged = merge_params({"days": 3}, {"days": None}, {"days": 14}, nullable=["days"])
+    assert merged == {"days": None}
 
 
 def test_a_dag_reads_its_preset_by_name():

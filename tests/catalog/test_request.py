@@ -51,6 +51,20 @@ def test_the_form_with_nothing_changed_is_the_usual_import():
     assert read(**defaults()) == read()
 
 
+def test_blank_lines_of_the_form_ask_for_nothing():
+    """An expression of nothing would match every dataset."""
+    lists = {name: ["", " "] for name, field in FIELDS.items() if "items" in field}
+    assert read(**lists) == read()
+    assert read(match_datasets=["10.*", ""]) == read(match_datasets=["10.*"])
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_an_empty_field_is_none(name: str):
+    empty: Any = [] if "items" in FIELDS[name] else None
+    assert read(**{name: empty}) == read()
+    assert read(https_prefix="") == read()
+
+
 def test_every_field_of_the_form_is_one_of_the_request():
     assert set(FIELDS) == set(IngestRequest.model_fields)
     assert set(PART_FIELDS.values()) == set(PARTS)
@@ -67,8 +81,7 @@ def test_a_part_brings_what_it_needs(part: str):
     assert read(**{f"import_{part}": True}).parts == with_needed([part])
 
 
-def test_an_empty_address_is_the_public_file_server_and_no_address_the_usual_one():
-    assert read(https_prefix="").https_prefix == ""
+def test_without_an_address_it_is_the_usual_one():
     assert read(https_prefix=None).https_prefix == "https://usual.example"
     assert read(https_prefix="https://foo.com/").https_prefix == "https://foo.com"
 

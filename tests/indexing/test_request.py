@@ -6,9 +6,19 @@ from typing import Any
 
 import pytest
 
+from include.acquisitions.presets import merge_params
 from include.assets.core_files import Generation
+from include.assets.run_settings import by_todays_names
 from include.errors import InvalidInput
-from include.indexing.request import ELSEWHERE, FIELDS, IndexRequest, defaults, read_request
+from include.indexing.request import (
+    ALIASES,
+    ELSEWHERE,
+    FIELDS,
+    NULLABLE,
+    IndexRequest,
+    defaults,
+    read_request,
+)
 
 USUAL = ["open", "private"]
 
@@ -43,6 +53,8 @@ def test_the_settings_of_the_original_job_are_understood():
     assert request.lookback_days is None
     assert request.copy_original_md_subdir == "original_metadata"
     assert read(s3_bucket="one").s3_buckets == ["one"]
+    assert read(s3_bucket="one", s3_buckets=["two", "", " "]).s3_buckets == ["two", "one"]
+    assert read(s3_buckets=[""]).s3_buckets == USUAL
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
@@ -88,3 +100,15 @@ def test_every_field_of_the_form_is_one_of_the_request():
     assert set(FIELDS) == set(IndexRequest.model_fields)
     for name, field in FIELDS.items():
         assert {"title", "description", "type", "default"} <= field.keys(), name
+
+
+@pytest.mark.parametrize("named", [{"s3_bucket": "x"}, {"s3_buckets": ["x", ""]}])
+def test_a_bucket_that_is_named_hides_those_of_the_preset(named: dict[str, Any]):
+    conf = by_todays_names(named, ALIASES)
+    merged = merge_params({"s3_buckets": ["a", "b"]}, conf, defaults(), nullable=NULLABLE)
+    assert read(**merged).s3_buckets == ["x"]
+
+
+def test_a_bucket_that_is_no_text_is_refused():
+    with pytest.raises(InvalidInput, match="s3_buckets"):
+        read(s3_bucket=7)
