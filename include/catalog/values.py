@@ -2,17 +2,24 @@
 
 A column's type and name say what is taken: text columns take numbers and lists as PostgreSQL prints them,
 columns with ``date`` in their name take ``YYYY-MM-DD``, everything else must be what it says.
+
+What a converter lets through, the database can store. What it would refuse (a NUL, a number that is none, lists
+nested without end) would lose the whole dataset there; here it is the problem of one value.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+DEEPEST = 100
+"""So many lists and objects inside one another are taken; Python's own limit depends on who asks."""
 
 Converter = Callable[[Any], Any]
 
@@ -32,8 +39,6 @@ def walk(data: Any, path: tuple[str, ...]) -> Any:
     value = data
     for step in path:
         if not isinstance(value, dict):
-            if not value:
-                return None if isinstance(value, list) else value
             raise UnusableValue(f"expected an object with {step!r}, found {shown(value)}")
         value = value.get(step)
         if not value:
@@ -43,7 +48,10 @@ def walk(data: Any, path: tuple[str, ...]) -> Any:
 
 def shown(value: Any) -> str:
     """A value in a message: short, and without secrets of any length."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} nested without end"
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
@@ -52,16 +60,46 @@ def to_text(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
-        if "\0" in value:
-            raise UnusableValue("holds a NUL character, which the database cannot store")
-        return value
+        return _without_nul(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return _number(value)
     if isinstance(value, list):
+        for part in _parts(value):
+            if isinstance(part, str):
+                _without_nul(part)
         return array_literal(value)
     raise UnusableValue(f"expected text, found {shown(value)}")
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise UnusableValue("holds a NUL character, which the database cannot store")
+    return text
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """Everything in a JSON value that is neither list nor object, and the keys of objects.
+
+    Raises:
+        UnusableValue: it is nested deeper than :data:`DEEPEST`.
+    """
+    level = [value]
+    for _ in range(DEEPEST):
+        deeper: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                yield from one
+                deeper += one.values()
+            elif isinstance(one, list):
+                deeper += one
+            else:
+                yield one
+        if not deeper:
+            return
+        level = deeper
+    raise UnusableValue(f"has more than {DEEPEST} lists and objects inside one another")
 
 
 def array_literal(value: list[Any]) -> str:
@@ -142,7 +180,7 @@ def one_of(words: Collection[str]) -> Converter:
     def convert(value: Any) -> str | None:
         if value is None:
             return None
-        if value in known and isinstance(value, str):
+        if isinstance(value, str) and value in known:  # a list cannot be looked up
             return value
         raise UnusableValue(f"expected one of {', '.join(sorted(known))}, found {shown(value)}")
 
@@ -150,5 +188,10 @@ def one_of(words: Collection[str]) -> Converter:
 
 
 def as_it_stands(value: Any) -> Any:
-    """For JSON columns."""
+    """For JSON columns: what is JSON. Python's parser takes ``NaN`` and ``Infinity`` as well."""
+    for part in _parts(value):
+        if isinstance(part, str):
+            _without_nul(part)
+        elif isinstance(part, float) and not math.isfinite(part):
+            raise UnusableValue(f"holds {part}, which is no number of JSON")
     return value
