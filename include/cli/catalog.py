@@ -151,14 +151,8 @@ def _url() -> str:
     Raises:
         InvalidInput: Airflow knows no such connection.
     """
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    from include.errors import InvalidInput, Problem
+    from include.cli.needed_connections import require_connections
     from include.hooks.postgres import CatalogDatabaseHook
 
-    try:
-        return CatalogDatabaseHook().url
-    except AirflowNotFoundException as error:
-        connection = CatalogDatabaseHook.default_conn_name
-        fix = f"set AIRFLOW_CONN_{connection.upper()}"
-        raise InvalidInput([Problem(connection, "", "there is no such connection", fix)]) from error
+    require_connections(CatalogDatabaseHook.default_conn_name)
+    return CatalogDatabaseHook().url

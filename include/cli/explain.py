@@ -24,7 +24,8 @@ def explain(
     from include.assets.location import AssetLocation
     from include.cli.airflow_logs import logs_to_stderr
     from include.cli.errors_shown import errors_shown
-    from include.hooks.docdb import docdb_hook
+    from include.cli.needed_connections import require_connections
+    from include.hooks.docdb import DocDbHook, docdb_hook
     from include.hooks.s3 import AssetStoreHook
     from include.indexing.prefixes import PrefixSync
     from include.indexing.records import RecordSync
@@ -33,6 +34,7 @@ def explain(
 
     with errors_shown(), logs_to_stderr():
         place = AssetLocation.parse(location)
+        require_connections(AssetStoreHook.default_conn_name, DocDbHook.default_conn_name)
         hook = AssetStoreHook()
         at = Workplace(
             bucket=place.bucket,

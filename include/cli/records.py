@@ -24,25 +24,16 @@ def ensure_indexes(
     Takes Airflow's connection assetflow_docdb, as the tasks do, from AIRFLOW_CONN_ASSETFLOW_DOCDB. Safe to
     run again.
     """
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    from include.errors import InvalidInput, Problem
+    from include.cli.needed_connections import require_connections
     from include.hooks.docdb import DocDbHook
     from include.settings import settings
 
+    require_connections(DocDbHook.default_conn_name)
     deployment = settings()
     collections = (deployment.docdb_collection_v1, deployment.docdb_collection_v2)
     done = []
     for name in dict.fromkeys(collections):
-        try:
-            client = DocDbHook(deployment.docdb_database, name).client
-        except AirflowNotFoundException as error:
-            connection = DocDbHook.default_conn_name
-            fix = f"set AIRFLOW_CONN_{connection.upper()}"
-            raise InvalidInput([
-                Problem(connection, "", "there is no such connection", fix)
-            ]) from error
-        client.ensure_indexes()
+        DocDbHook(deployment.docdb_database, name).client.ensure_indexes()
         done.append(f"{deployment.docdb_database}.{name}")
         if not as_json:
             typer.echo(f"{done[-1]}: one record per location")

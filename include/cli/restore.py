@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,31 +30,42 @@ def restore(
     """Put back the records and files that a run of index_buckets removed.
 
     Nothing is overwritten: a record comes back unless its location or id has one by now, a file unless there
-    is one. With --replaced also files that the run overwrote, each only over what the run wrote. Safe to
-    repeat. Takes Airflow's connections assetflow_s3 and assetflow_docdb, as the tasks do.
+    is one. With --replaced also files that the run overwrote, each only over what the run wrote. Of what a
+    cleared run removed twice, the newest state comes back. Safe to repeat. Takes Airflow's connections
+    assetflow_s3 and assetflow_docdb, as the tasks do.
 
-    Exit code 0: all that was asked is back, or was; 1: something is not.
+    Exit code 0: all that was asked is back, or was; 1: something is not, or a journal cannot be read.
     """
     from include.assets.core_files import Generation
     from include.cli.airflow_logs import logs_to_stderr
     from include.cli.errors_shown import errors_shown
-    from include.hooks.docdb import docdb_hook
+    from include.cli.needed_connections import require_connections
+    from include.hooks.docdb import DocDbHook, docdb_hook
     from include.hooks.s3 import AssetStoreHook
-    from include.indexing.restore import Restored
-    from include.indexing.restore import restore as restore_entries
+    from include.indexing.request import DAG_ID
+    from include.indexing.restore import Restored, restore_journals
     from include.settings import settings
 
+    output = sys.stdout  # before all that is logged, and all other output, goes to standard error
+    results: list[RestoredEntry] = []
     with errors_shown(), logs_to_stderr():
+        require_connections(AssetStoreHook.default_conn_name, DocDbHook.default_conn_name)
         store = AssetStoreHook()
         runs_bucket = store.runs_bucket(settings().runs_bucket)
-        results = restore_entries(
-            journalled(runs_bucket, find_run(runs_bucket, run)),
+        journals = f"runs/{DAG_ID}/{find_run(runs_bucket, run)}/journal/"
+        for one in restore_journals(
+            list(runs_bucket.list_keys(journals)),
+            runs_bucket.read,
             store.client,
-            {one: docdb_hook(one).bulk for one in Generation},
+            {each: docdb_hook(each).bulk for each in Generation},
             replaced=replaced,
             dry_run=dry_run,
-        )
-    show(results, dry_run=dry_run, as_json=as_json)
+        ):
+            results.append(one)
+            if not as_json:
+                reason = f": {one.reason}" if one.reason else ""
+                typer.echo(f"{one.outcome}: {one.kind} {one.item}{reason}", file=output)
+    show_counts(results, dry_run=dry_run, as_json=as_json)
     if any(one.outcome in {Restored.DIFFERS, Restored.FAILED} for one in results):
         raise typer.Exit(1)
 
@@ -78,24 +89,12 @@ def find_run(runs_bucket: RunsBucket, run: str) -> str:
     return found[-1]
 
 
-def journalled(runs_bucket: RunsBucket, run_key: str) -> Iterator[dict[str, Any]]:
-    """Entries of all journals of a run, one journal in memory at a time."""
-    from include.indexing.request import DAG_ID
-
-    for key in runs_bucket.list_keys(f"runs/{DAG_ID}/{run_key}/journal/"):
-        yield from runs_bucket.read(key)
-
-
-def show(results: list[RestoredEntry], *, dry_run: bool, as_json: bool) -> None:
-    """One line per record and file, then the counts."""
+def show_counts(results: list[RestoredEntry], *, dry_run: bool, as_json: bool) -> None:
+    """How many ended how; as JSON, all of it."""
     counts = Counter(str(one.outcome) for one in results)
     if as_json:
         entries = [one.model_dump(mode="json") for one in results]
         typer.echo(json.dumps({"dry_run": dry_run, "counts": counts, "entries": entries}, indent=2))
         return
-    for one in results:
-        typer.echo(
-            f"{one.outcome}: {one.kind} {one.item}" + (f": {one.reason}" if one.reason else "")
-        )
     told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     typer.echo(f"{'Would be: ' if dry_run else ''}{told or 'the run removed nothing'}")

@@ -130,6 +130,37 @@ def test_restore_ends_with_1_when_something_is_in_the_way(bucket_of_assets: str)
     assert "something else is there" in blocked.stdout
 
 
+def test_restore_tells_a_journal_that_cannot_be_read_and_puts_back_the_rest(
+    s3_server: Any, bucket_of_assets: str
+):
+    key = journal(bucket_of_assets, removed(bucket_of_assets, "one"))
+    broken = journal_key(DAG_ID, key, "broken")
+    put(s3_server, bucket_of_assets, broken, b"not JSON")
+    told = run("restore", RUN_ID, "--json")
+    assert told.exit_code == 1
+    assert json.loads(told.stdout)["counts"] == {"failed": 1, "restored": 1}
+    again = run("restore", RUN_ID)
+    assert again.exit_code == 1
+    first, second, counts = again.stdout.splitlines()
+    assert first.startswith(f"failed: journal {broken}: MalformedAnswer")
+    assert (second, counts) == (
+        f"already there: record s3://{bucket_of_assets}/one",
+        "1 failed, 1 already there",
+    )
+
+
+@pytest.mark.parametrize("command", [("explain", "s3://b/one"), ("restore", RUN_ID)])
+@pytest.mark.parametrize("missing", ["AIRFLOW_CONN_ASSETFLOW_S3", "AIRFLOW_CONN_ASSETFLOW_DOCDB"])
+def test_a_command_says_which_connection_it_misses_and_asks_nothing_else(
+    bucket_of_assets: str, monkeypatch: pytest.MonkeyPatch, command: tuple[str, str], missing: str
+):
+    monkeypatch.delenv(missing)
+    refused = run(*command)
+    assert refused.exit_code == 1
+    assert f"there is no such connection (set {missing})" in refused.stderr
+    assert "Traceback" not in refused.output
+
+
 def test_restore_of_a_run_that_nobody_knows_says_so(bucket_of_assets: str):
     unknown = run("restore", "manual__nothing")
     assert unknown.exit_code == 1
