@@ -113,7 +113,8 @@ class _Maker:
     def _add(self, item: Item | Unseen) -> bool:
         """Make an item's row; False when there is none, and why is told."""
         if isinstance(item, Unseen):
-            self._tree.fail(item.key, item.field, item.reason)
+            if item.reason:
+                self._tree.fail(item.key, item.field, item.reason)
             return False
         row = self._row(item)
         if row is None:
@@ -176,10 +177,7 @@ class _Maker:
         row += (item.above(levels).n for levels in entity.further_parents.values())
         try:
             for link in entity.links:
-                row += (
-                    source if isinstance(source, str) else source(item, tree)
-                    for _, source in link.named.values()
-                )
+                row += (source(item, tree) for _, source in link.named.values())
         except UnusableValue as error:
             tree.fail(item.key, _where(item, link.column), str(error))
             return None
