@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from include.catalog.tree import Tree
 
 
-Source = str | Callable[[Item, "Tree"], Any]
+Function = Callable[[Item, "Tree"], Any]
+"""A value of the item and the tree; raises UnusableValue when there is none to store."""
+
+Source = str | Function
 """A path into the item's JSON, or a function of the item and the tree."""
 
 
@@ -40,14 +43,15 @@ class Link:
         table: where the row is looked for.
         on: SQL over ``n`` (this row, before it is stored) and ``o`` (the other), such as
             ``o.run_id = n.run_id AND o.s3_path = n.named``.
-        named: SQL types of the extra values that *on* needs, by name, and where each comes from.
+        named: SQL types of the extra values that *on* needs, by name, and what gives each: stored as it
+            is given, it must be of its type.
         required: whether a row without exactly one such row is an error; else the link is NULL.
     """
 
     column: str
     table: str
     on: str
-    named: Mapping[str, tuple[str, Source]] = field(default_factory=dict)
+    named: Mapping[str, tuple[str, Function]] = field(default_factory=dict)
     required: bool = False
 
 

@@ -53,10 +53,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """Something that could not be looked into."""
+    """Something that could not be looked into, or of which nothing is said."""
 
     key: str
     reason: str
+    """What is wrong; ``""`` when nothing is, or when it is told elsewhere: nothing is stale all the same."""
+
     field: str = ""
 
 
@@ -96,18 +98,26 @@ class Documents:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """One item per element of a list in the parent's document; a missing list is an empty one."""
+    """One item per element of a list in the parent's document.
+
+    Args:
+        name: key of the list. A missing list is an empty one, unless it is *required*; null is no list.
+    """
 
     name: str
     of_objects: bool = True
+    required: bool = False
 
     def keys(self, tree: Tree, parent: Item) -> list[str]:
         return []
 
     def items(self, tree: Tree, parent: Item) -> Iterator[Item | Unseen]:
-        yield from entries(
-            parent, parent.data.get(self.name), self.name, of_objects=self.of_objects
-        )
+        if self.name in parent.data:
+            yield from entries(
+                parent, parent.data[self.name], self.name, of_objects=self.of_objects
+            )
+        elif self.required:
+            yield Unseen(parent.key, "is missing", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +174,6 @@ def entries(
     document: Item, found: Any, name: str, *, of_objects: bool = True, owner: Item | None = None
 ) -> Iterator[Item | Unseen]:
     """The elements of a list as items below *owner* (the document's own item when None)."""
-    if found is None:
-        return
     if not isinstance(found, list):
         yield Unseen(document.key, f"expected a list, found {shown(found)}", name)
         return

@@ -7,6 +7,12 @@ Documents name their files by bucket-relative key (``30001/RUN1/...``), sometime
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from include.catalog.values import UnusableValue, shown
+
+LONGEST_KEY_BYTES = 1024
+"""No object of S3 has a longer key."""
 
 PUBLIC_FILE_SERVER = "https://files.cryoetdataportal.cziscience.com"
 """Where the production bucket's files are read over HTTPS."""
@@ -19,6 +25,39 @@ def relative_key(bucket: str, path: str) -> str:
     ``data`` alone.
     """
     return path.lstrip("/").removeprefix(f"{bucket}/").lstrip("/")
+
+
+def path_of(value: Any) -> str | None:
+    """A path of a document; None for an empty one.
+
+    Raises:
+        UnusableValue: it is no text, holds a NUL, or is longer than any key.
+    """
+    if value is None or value in ("", {}):
+        return None
+    if not isinstance(value, str):
+        raise UnusableValue(f"expected a path, found {shown(value)}")
+    if "\0" in value:
+        raise UnusableValue("expected a path, found a NUL character in it")
+    if len(value.encode()) > LONGEST_KEY_BYTES:
+        raise UnusableValue(f"expected a path, found more than {LONGEST_KEY_BYTES} bytes")
+    return value
+
+
+def key_of(bucket: str, value: Any) -> str | None:
+    """The key that a path of a document means; None for an empty path.
+
+    Raises:
+        UnusableValue: it is no path, or names no object but the bucket: asked for its size or content, that
+            would be all of the bucket.
+    """
+    path = path_of(value)
+    if path is None:
+        return None
+    key = relative_key(bucket, path)
+    if not key:
+        raise UnusableValue(f"expected a path, found {shown(value)}")
+    return key
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Any
 from include.catalog.documents import DocumentReader, Shape, UnreadableDocument
 from include.catalog.finders import Unseen
 from include.catalog.listing import DatasetListing
-from include.catalog.paths import Urls, relative_key
-from include.catalog.values import UnusableValue, shown
+from include.catalog.paths import Urls, key_of
+from include.catalog.values import UnusableValue, to_integer
 from include.errors import Problem
 
 
@@ -54,13 +54,9 @@ class Tree:
         """Key of a path in a document; None for an empty one.
 
         Raises:
-            UnusableValue: it is no text.
+            UnusableValue: it is none.
         """
-        if not path:
-            return None
-        if not isinstance(path, str):
-            raise UnusableValue(f"expected a path, found {shown(path)}")
-        return relative_key(self.bucket, path)
+        return key_of(self.bucket, path)
 
     def s3(self, path: Any) -> str | None:
         """``s3://`` address of a path in a document; None for an empty one."""
@@ -85,12 +81,9 @@ class Tree:
         Raises:
             UnusableValue: it has none and no document to make one of.
         """
-        if value is None or value == "":
+        number = None if value == "" else to_integer(value)
+        if number is None:
             return None
-        try:
-            number = int(value)
-        except (TypeError, ValueError):
-            raise UnusableValue(f"expected the id of a deposition, found {shown(value)}") from None
         if not self._has_deposition(number):
             raise UnusableValue(
                 f"there is no deposition {number}: neither a row nor "

@@ -3,8 +3,8 @@
 A column's type and name say what is taken: text columns take numbers and lists as PostgreSQL prints them,
 columns with ``date`` in their name take ``YYYY-MM-DD``, everything else must be what it says.
 
-What a converter lets through, the database can store. What it would refuse (a NUL, a number that is none, lists
-nested without end) would lose the whole dataset there; here it is the problem of one value.
+What a converter lets through, the database can store. What it would refuse (a NUL, a number that is none,
+lists nested without end) would lose the whole dataset there; here it is the problem of one value.
 """
 
 from __future__ import annotations

@@ -63,6 +63,8 @@ def draw_run(draw: st.DrawFn, tree: dict[str, Any], at: str, run: str) -> None:
             "frames": [
                 {
                     "acquisition_order": n,
+                    "accumulated_dose": 0,
+                    "is_gain_corrected": None,
                     "exposure_dose": draw(st.sampled_from([1, 1.5])),
                     "path": None,
                 }
@@ -103,6 +105,7 @@ def draw_run(draw: st.DrawFn, tree: dict[str, Any], at: str, run: str) -> None:
                 "deposition_id": draw(IDS), "voxel_spacing": 1, "size": {"x": 1, "y": 1, "z": 1},
                 "offset": {"x": 0, "y": 0, "z": 0}, "processing": draw(st.sampled_from(["raw", "denoised"])),
                 "alignment_metadata_path": alignment, "authors": draw(AUTHORS),
+                "mrc_file": None, "omezarr_dir": None, "scales": [{"x": 1, "y": 1, "z": 1}] * 3,
             }  # fmt: skip
         for number in draw(st.sets(st.sampled_from(["100", "101"]), max_size=2)):
             tree[f"{below}/Annotations/{number}/a-1.json"] = {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from include.catalog.paths import PUBLIC_FILE_SERVER, Urls, relative_key
+from include.catalog.paths import PUBLIC_FILE_SERVER, Urls, key_of, relative_key
+from include.catalog.values import UnusableValue
 
 
 @pytest.mark.parametrize(
@@ -45,3 +48,27 @@ def test_the_path_of_a_key_photo_is_not_cut():
         == "https://foo.com/data/30001/Images/snapshot.png"
     )
     assert urls.photo("/x.png") == "https://foo.com/x.png"
+
+
+@pytest.mark.parametrize("value", [None, "", {}], ids=repr)
+def test_an_empty_path_means_no_key(value: Any):
+    assert key_of("data", value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        pytest.param(7, "found 7", id="a number"),
+        pytest.param(0, "found 0", id="zero"),
+        pytest.param(False, "found False", id="false"),
+        pytest.param([], "found \\[\\]", id="an empty list"),
+        pytest.param({"a": 1}, "found {'a': 1}", id="an object"),
+        pytest.param("30001/a\0b", "NUL", id="a NUL"),
+        pytest.param("é" * 513, "1024 bytes", id="longer than any key"),
+        pytest.param("/", "found '/'", id="the root"),
+        pytest.param("data/", "found 'data/'", id="the bucket alone"),
+    ],
+)
+def test_what_is_no_path_of_an_object_is_refused(value: Any, words: str):
+    with pytest.raises(UnusableValue, match=words):
+        key_of("data", value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from include.catalog.entities.sources import (
     AUTHOR,
@@ -13,11 +13,15 @@ from include.catalog.entities.sources import (
     is_of_dataset,
     own_https,
     own_s3,
+    required,
     s3,
+    s3_of_present,
     size,
 )
 from include.catalog.entity import Entity, Link
-from include.catalog.finders import Documents, Entries, Item, Unseen, entries
+from include.catalog.enums import AnnotationShapeType
+from include.catalog.finders import Documents, Entries, Item, Unseen
+from include.catalog.values import UnusableValue, one_of
 
 if TYPE_CHECKING:
     from include.catalog.tree import Tree
@@ -55,20 +59,48 @@ ANNOTATION = Entity(
 
 
 class Shapes:
-    """One item per distinct shape among an annotation's files; its data are the files of that shape."""
+    """One item per distinct shape among an annotation's files; its data are the files of that shape.
+
+    A file whose shape is not known may be of any: then it is not known of any shape which files it has.
+    """
+
+    _files = Entries("files")
+    _shape = staticmethod(one_of([str(word) for word in AnnotationShapeType]))
 
     def keys(self, tree: Tree, parent: Item) -> list[str]:
         return []
 
     def items(self, tree: Tree, parent: Item) -> Iterator[Item | Unseen]:
-        shapes: dict[Any, list[dict[str, Any]]] = {}
-        for found in entries(parent, parent.data.get("files"), "files"):
-            if isinstance(found, Unseen):
-                yield found
+        shapes: dict[str | None, list[Item]] = {}
+        are_all_known = True
+        for found in self._files.items(tree, parent):
+            if isinstance(found, Item):
+                try:
+                    shape = self._shape(required(found.data, "shape"))
+                except UnusableValue as error:
+                    are_all_known = False
+                    yield Unseen(parent.key, str(error), f"shape of entry {found.index}")
+                else:
+                    shapes.setdefault(shape, []).append(found)
             else:
-                shapes.setdefault(str(found.data.get("shape")), []).append(found.data)
-        for files in shapes.values():
-            yield Item(parent.key, {"shape": files[0].get("shape"), "files": files}, parent)
+                are_all_known = False
+                yield found
+        for shape, files in shapes.items():
+            data = {"shape": shape, "files": files, "are_all_known": are_all_known}
+            yield Item(parent.key, data, parent)
+
+
+class FilesOfShape:
+    """One item per file of a shape, numbered as in its document."""
+
+    def keys(self, tree: Tree, parent: Item) -> list[str]:
+        return []
+
+    def items(self, tree: Tree, parent: Item) -> Iterator[Item | Unseen]:
+        for file in parent.data["files"]:
+            yield Item(file.key, file.data, parent, file.index)
+        if not parent.data["are_all_known"]:
+            yield Unseen(parent.key, "", "files")  # told with the shapes
 
 
 def _source(item: Item, tree: Tree) -> str:
@@ -76,6 +108,8 @@ def _source(item: Item, tree: Tree) -> str:
         return "dataset_author"
     return "portal_standard" if item.data.get("is_portal_standard") else "community"
 
+
+_alignment = s3_of_present("alignment_metadata_path")
 
 ANNOTATION_SHAPE = Entity(
     table="annotation_shape",
@@ -92,7 +126,7 @@ ANNOTATION_FILE = Entity(
     parent="annotation_shape",
     parent_column="annotation_shape_id",
     further_parents={"tomogram_voxel_spacing_id": 3},
-    find=Entries("files"),
+    find=FilesOfShape(),
     columns={
         "format": "format",
         "s3_path": s3("path"),
@@ -108,10 +142,7 @@ ANNOTATION_FILE = Entity(
             on="o.s3_alignment_metadata = n.alignment_url AND o.run_id = (SELECT v.run_id "
             "FROM tomogram_voxel_spacing v WHERE v.id = n.tomogram_voxel_spacing_id)",
             named={
-                "alignment_url": (
-                    "text",
-                    lambda item, tree: tree.s3(item.above(2).data.get("alignment_metadata_path")),
-                )
+                "alignment_url": ("text", lambda item, tree: _alignment(item.above(2), tree)),
             },
         ),
     ),

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from include.catalog.entities.sources import DATES, ORDERED_AUTHOR, photo
 from include.catalog.entity import Entity
 from include.catalog.finders import Documents, Entries
+from include.catalog.values import UnusableValue, shown
+
+if TYPE_CHECKING:
+    from include.catalog.finders import Item
+    from include.catalog.tree import Tree
+
+
+def _type(item: Item, _: Tree) -> str:
+    """A word of the list; blanks around it mean nothing."""
+    if not isinstance(item.data, str):
+        raise UnusableValue(f"expected a word, found {shown(item.data)}")
+    return item.data.strip()
+
 
 DEPOSITION = Entity(
     table="deposition",
@@ -38,5 +53,5 @@ DEPOSITION_TYPE = Entity(
     parent="deposition",
     parent_column="deposition_id",
     find=Entries("deposition_types", of_objects=False),
-    columns={"type": lambda item, _: str(item.data).strip()},
+    columns={"type": _type},
 )

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from include.catalog.entities.sources import https, needed, own_https, own_s3, s3, size
+from include.catalog.entities.sources import (
+    https,
+    needed,
+    own_https,
+    own_s3,
+    present,
+    s3,
+    size,
+)
 from include.catalog.entity import Entity
 from include.catalog.finders import Documents, Entries, Files, Item, Unseen
 
@@ -59,10 +67,10 @@ FRAME = Entity(
     find=FramesOfRun(),
     columns={
         "deposition_id": lambda _, tree: tree.dataset_deposition_id,
-        "acquisition_order": "acquisition_order",
-        "accumulated_dose": "accumulated_dose",
-        "exposure_dose": "exposure_dose",
-        "is_gain_corrected": "is_gain_corrected",
+        "acquisition_order": present("acquisition_order"),
+        "accumulated_dose": present("accumulated_dose"),
+        "exposure_dose": present("exposure_dose"),
+        "is_gain_corrected": present("is_gain_corrected"),
         "s3_frame_path": s3("path"),
         "https_frame_path": https("path"),
         "file_size": size("path"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from include.catalog.entity import Source
-from include.catalog.values import UnusableValue, walk
+from include.catalog.entity import Function, Source
+from include.catalog.paths import path_of
+from include.catalog.values import UnusableValue, to_integer, walk
 
 if TYPE_CHECKING:
     from include.catalog.finders import Item
@@ -38,34 +39,52 @@ DATES: dict[str, Source] = {
 }
 
 
-def at(path: str) -> Source:
-    """The value at a path, as a function."""
-    steps = tuple(path.split("."))
-    return lambda item, _: walk(item.data, steps)
+def present(key: str) -> Function:
+    """What stands at a key that must be there, be it null: without it, the document is not what we know.
+
+    A producer that renames a key would otherwise make NULL of a column, and one row of many whose identity
+    it is.
+    """
+    return lambda item, _: required(item.data, key)
 
 
-def s3(path: str) -> Source:
+def integer(key: str) -> Function:
+    """The whole number at a key, for a link: nothing else converts its values."""
+    return lambda item, _: to_integer(item.data.get(key))
+
+
+def s3(path: str) -> Function:
     """``s3://`` address of the path that stands there."""
     steps = tuple(path.split("."))
     return lambda item, tree: tree.s3(walk(item.data, steps))
 
 
-def https(path: str) -> Source:
+def s3_of_present(key: str) -> Function:
+    """``s3://`` address of the path at a key that must be there, be it null."""
+    return lambda item, tree: tree.s3(required(item.data, key))
+
+
+def https(path: str) -> Function:
     """``https://`` address of the path that stands there."""
     steps = tuple(path.split("."))
     return lambda item, tree: tree.https(walk(item.data, steps))
 
 
-def size(path: str) -> Source:
+def size(path: str) -> Function:
     """Bytes of the path that stands there."""
     steps = tuple(path.split("."))
     return lambda item, tree: tree.size(walk(item.data, steps))
 
 
-def photo(path: str) -> Source:
+def photo(path: str) -> Function:
     """Address of a picture, whose path is never one with the bucket in front."""
     steps = tuple(path.split("."))
-    return lambda item, tree: tree.urls.photo(found) if (found := walk(item.data, steps)) else None
+
+    def address(item: Item, tree: Tree) -> str | None:
+        found = path_of(walk(item.data, steps))
+        return None if found is None else tree.urls.photo(found)
+
+    return address
 
 
 def deposition(item: Item, tree: Tree) -> int | None:
@@ -101,7 +120,11 @@ def folder_of(path: Any, tree: Tree) -> str | None:
 
 def is_of_dataset(value: Any, tree: Tree) -> bool:
     """Whether a deposition id is the dataset's; text or number, it is the same id."""
-    return value is not None and str(value) == str(tree.dataset_deposition_id)
+    try:
+        number = to_integer(value)
+    except UnusableValue:
+        return False  # told where the id itself is stored
+    return number is not None and number == tree.dataset_deposition_id
 
 
 def needed(value: Any, what: str) -> Any:
@@ -113,3 +136,14 @@ def needed(value: Any, what: str) -> Any:
     if not value:
         raise UnusableValue(f"{what} is missing")
     return value
+
+
+def required(data: dict[str, Any], key: str) -> Any:
+    """The value at a key, whatever it is.
+
+    Raises:
+        UnusableValue: there is no such key.
+    """
+    if key not in data:
+        raise UnusableValue(f"{key} is missing")
+    return data[key]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from include.catalog.entities.sources import at, deposition, https, needed, s3, size
+from include.catalog.entities.sources import deposition, https, integer, needed, s3, size
 from include.catalog.entity import Entity, Link, Source
 from include.catalog.finders import Documents, Entries
 from include.catalog.values import UnusableValue, to_float, walk
@@ -103,7 +103,7 @@ PER_SECTION_PARAMETERS = Entity(
             column="frame_id",
             table="frame",
             on="o.run_id = n.run_id AND o.acquisition_order = n.frame_acquisition_order",
-            named={"frame_acquisition_order": ("integer", at("frame_acquisition_order"))},
+            named={"frame_acquisition_order": ("integer", integer("frame_acquisition_order"))},
             required=True,
         ),
     ),

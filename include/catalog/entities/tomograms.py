@@ -13,10 +13,11 @@ from include.catalog.entities.sources import (
     is_of_dataset,
     needed,
     photo,
-    s3,
+    required,
+    s3_of_present,
     size,
 )
-from include.catalog.entity import KEEP, Entity, Link, Source
+from include.catalog.entity import KEEP, Entity, Function, Link
 from include.catalog.finders import Documents, Entries
 from include.catalog.values import UnusableValue, shown
 
@@ -30,16 +31,20 @@ PUBLIC_FILES = "https://files.cryoetdataportal.cziscience.com"
 
 UNKNOWN = "Unknown"
 
-_FIDUCIAL = {"true": "FIDUCIAL", "false": "NON_FIDUCIAL"}
+_FIDUCIAL = {
+    "true": "FIDUCIAL",
+    "false": "NON_FIDUCIAL",
+    "fiducial": "FIDUCIAL",
+    "non_fiducial": "NON_FIDUCIAL",
+}
 
 
 def _fiducial(item: Item, _: Tree) -> str:
     found = item.data.get("fiducial_alignment_status", False)
-    word = str(found).strip().lower()
-    if found is not None and word in _FIDUCIAL:
-        return _FIDUCIAL[word]
-    if isinstance(found, str) and word in {"fiducial", "non_fiducial"}:
-        return word.upper()
+    if isinstance(found, bool | str):
+        word = str(found).strip().lower()
+        if word in _FIDUCIAL:
+            return _FIDUCIAL[word]
     raise UnusableValue(f"expected FIDUCIAL, NON_FIDUCIAL, true or false, found {shown(found)}")
 
 
@@ -48,16 +53,38 @@ def _method(item: Item, _: Tree) -> Any:
     return found.replace(" ", "_") if found and isinstance(found, str) else found or UNKNOWN
 
 
-def _scale(place: int) -> Source:
-    def dimensions(item: Item, _: Tree) -> str | None:
-        scales = item.data.get("scales")
-        if not isinstance(scales, list) or len(scales) <= place:
-            return None
-        if not isinstance(scales[place], dict) or not {"x", "y", "z"} <= scales[place].keys():
-            raise UnusableValue(f"expected x, y and z, found {shown(scales[place])}")
-        return ",".join(str(scales[place][axis]) for axis in "xyz")
+def _scale(place: int) -> Function:
+    """Size of one of the three scales that every tomogram has, as ``980,1016,500``."""
+
+    def dimensions(item: Item, _: Tree) -> str:
+        scales = required(item.data, "scales")
+        if not isinstance(scales, list):
+            raise UnusableValue(f"scales: expected a list, found {shown(scales)}")
+        if len(scales) <= place:
+            raise UnusableValue(f"scales[{place}] is missing: expected three, found {len(scales)}")
+        scale = scales[place]
+        if not isinstance(scale, dict) or not all(_is_number(scale.get(axis)) for axis in "xyz"):
+            raise UnusableValue(f"scales[{place}]: expected numbers x, y, z, found {shown(scale)}")
+        return ",".join(str(scale[axis]) for axis in "xyz")
 
     return dimensions
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _key_photo(which: str) -> Function:
+    """Address of the snapshot or the thumbnail: of a key photo, there are both."""
+    address = photo(f"key_photo.{which}")
+
+    def found(item: Item, tree: Tree) -> Any:
+        photos = item.data.get("key_photo")
+        if photos and isinstance(photos, dict) and which not in photos:
+            raise UnusableValue(f"key_photo.{which} is missing")
+        return address(item, tree)
+
+    return found
 
 
 def _viewer_key(item: Item, tree: Tree) -> str | None:
@@ -113,10 +140,10 @@ TOMOGRAM = Entity(
             item.data.get("deposition_id"), tree
         ),
         "is_visualization_default": "is_visualization_default",
-        "s3_omezarr_dir": s3("omezarr_dir"),
+        "s3_omezarr_dir": s3_of_present("omezarr_dir"),
         "https_omezarr_dir": https("omezarr_dir"),
         "file_size_omezarr": size("omezarr_dir"),
-        "s3_mrc_file": s3("mrc_file"),
+        "s3_mrc_file": s3_of_present("mrc_file"),
         "https_mrc_file": https("mrc_file"),
         "file_size_mrc": size("mrc_file"),
         "scale0_dimensions": _scale(0),
@@ -125,8 +152,8 @@ TOMOGRAM = Entity(
         "offset_x": "offset.x",
         "offset_y": "offset.y",
         "offset_z": "offset.z",
-        "key_photo_url": photo("key_photo.snapshot"),
-        "key_photo_thumbnail_url": photo("key_photo.thumbnail"),
+        "key_photo_url": _key_photo("snapshot"),
+        "key_photo_thumbnail_url": _key_photo("thumbnail"),
         "neuroglancer_config": _viewer,
         **DATES,
     },
@@ -135,7 +162,7 @@ TOMOGRAM = Entity(
             column="alignment_id",
             table="alignment",
             on="o.run_id = n.run_id AND o.s3_alignment_metadata = n.alignment_url",
-            named={"alignment_url": ("text", s3("alignment_metadata_path"))},
+            named={"alignment_url": ("text", s3_of_present("alignment_metadata_path"))},
         ),
     ),
     also_reads=_viewer_key,
@@ -147,6 +174,6 @@ TOMOGRAM_AUTHOR = Entity(
     flag="tomogram_authors",
     parent="tomogram",
     parent_column="tomogram_id",
-    find=Entries("authors"),
+    find=Entries("authors", required=True),
     columns=AUTHOR,
 )
