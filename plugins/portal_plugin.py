@@ -11,6 +11,9 @@ from airflow.plugins_manager import AirflowPlugin
 
 URL_PREFIX = "/portal"
 
+VIEWS = URL_PREFIX.removeprefix("/")
+"""Where the pages are for the browser: below the base of Airflow's own page, which may be below a path."""
+
 
 class Portal:
     """ASGI app that becomes the portal on first use."""
@@ -34,7 +37,7 @@ class PortalPlugin(AirflowPlugin):
     external_views = [  # noqa: RUF012
         {
             "name": "Index",
-            "href": f"{URL_PREFIX}/index",
+            "href": f"{VIEWS}/index",
             "url_route": "index",
             "destination": "nav",
             "nav_top_level": True,
@@ -42,7 +45,7 @@ class PortalPlugin(AirflowPlugin):
         {
             # A scheduled run of another DAG may have the same id, so both names are given.
             "name": "Index report",
-            "href": f"{URL_PREFIX}/index/run?run_id={{RUN_ID}}&dag_id={{DAG_ID}}",
+            "href": f"{VIEWS}/index/run?run_id={{RUN_ID}}&dag_id={{DAG_ID}}",
             "url_route": "index_report",
             "destination": "dag_run",
         },

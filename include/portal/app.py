@@ -119,7 +119,7 @@ async def answer_fault(request: Request, error: Exception) -> Response:
 def _words(request: Request, status: int, title: str, text: str, **more: Any) -> Response:
     if not wants_page(request):
         return JSONResponse({"detail": f"{title}: {text}"}, status_code=status)
-    values = {"hint": "", "offers_login": False, **more}
+    values = {"hint": "", "again": "", "offers_login": False, **more}
     return render(
         request, "message.html.jinja", status=status, title=title, text=text, tone="bad", **values
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -42,6 +43,10 @@ READ_TIME_LIMIT_S = 10
 ATTEMPTS = 2
 """A person waits for the page, and a request that waits holds one of the API server's few threads."""
 
+KEY_KEPT_S = 30
+"""How long the key of a run's id is remembered: a page that waits asks every few seconds, and the runs of a
+year take ten requests to list. A run that is deleted and triggered anew has another key."""
+
 PLACE = "\0"
 """Stands in a key for what is looked for: what is before it is the prefix, what is after it the ending."""
 
@@ -68,12 +73,21 @@ class IndexRuns:
     Args:
         objects: of the runs bucket.
         list_folders: names of the folders directly below a prefix that ends with a slash.
+        seconds: a clock that only goes forward.
     """
 
-    def __init__(self, objects: JsonObjects, list_folders: Callable[[str], Iterable[str]]) -> None:
+    def __init__(
+        self,
+        objects: JsonObjects,
+        list_folders: Callable[[str], Iterable[str]],
+        *,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._objects = objects
         self._list_folders = list_folders
-        self._run_keys: dict[str, str] = {}
+        self._seconds = seconds
+        self._run_keys: dict[str, tuple[str, float]] = {}
+        """Run id → its key, and until when that counts."""
 
     def histories(self) -> dict[str, BucketHistory | str]:
         """Bucket → its history, or why it cannot be read."""
@@ -90,16 +104,21 @@ class IndexRuns:
         return found
 
     def find_run_key(self, run_id: str) -> str | None:
-        """Name of what a run left; None when it left nothing yet."""
-        if run_id not in self._run_keys:
+        """Name of what a run left; None when it left nothing yet.
+
+        Of two runs with one id, the first of which was deleted in Airflow, that of the later one.
+        """
+        now = self._seconds()
+        kept = {name: one for name, one in self._run_keys.items() if one[1] > now}
+        if run_id not in kept:
             folder, _ = plan_key(DAG_ID, PLACE).split(PLACE)
             end = f"_{run_digits(run_id)}"
-            for name in self._list_folders(folder):
-                if is_run_key(name) and name.endswith(end):
-                    self._run_keys[run_id] = (
-                        name  # for good: a page that waits asks every few seconds
-                    )
-        return self._run_keys.get(run_id)
+            names = self._list_folders(folder)
+            found = [name for name in names if is_run_key(name) and name.endswith(end)]
+            if found:
+                kept[run_id] = max(found), now + KEY_KEPT_S
+        self._run_keys = kept
+        return kept[run_id][0] if run_id in kept else None
 
     def find_plan(self, run_key: str) -> IndexPlan | None:
         """What a run is about; None when it has planned nothing yet."""
@@ -113,12 +132,9 @@ class IndexRuns:
         """What one slice found; None when it was not examined."""
         return self._find(found_key(DAG_ID, run_key, name), SliceReport)
 
-    def removals(self, run_key: str, buckets: Iterable[str]) -> dict[str, RemovalReport]:
-        """Bucket → what became of its removals, where there were any."""
-        found = {
-            name: self._find(removals_key(DAG_ID, run_key, name), RemovalReport) for name in buckets
-        }
-        return {name: report for name, report in found.items() if report is not None}
+    def find_removals(self, run_key: str, bucket: str) -> RemovalReport | None:
+        """What became of the removals of a bucket; None when nothing was decided on."""
+        return self._find(removals_key(DAG_ID, run_key, bucket), RemovalReport)
 
     def examined(self, run_key: str) -> set[str]:
         """Names of the slices with a report."""

@@ -256,7 +256,7 @@ def verdict(report: RunReport) -> Word:
     if report.failed:
         would = "would fail" if report.dry_run else "failed"
         mended = f"; {count_text(done)} {right}" if done and right else ""
-        return Word(f"{count_text(len(report.failed))} {would}, {of_all}{mended}", "bad")
+        return Word(f"{count_text(report.failures)} {would}, {of_all}{mended}", "bad")
     if drift:
         return Word(f"{count_text(drift)} not in step, {of_all}; {count_text(done)} {right}", "ok")
     if not asked:
@@ -387,9 +387,32 @@ def group_failures(failed: Mapping[str, str]) -> list[FailureGroup]:
     return [FailureGroup(reason, tuple(items)) for reason, items in ordered]
 
 
+PROPOSED = {"record": "records_removed", "file": "core_files_removed"}
+"""What is proposed for removal → how it is counted once it is removed."""
+
+
 def has_removals(report: RemovalReport) -> bool:
     """Whether there is anything to say of the removals of a bucket."""
-    return bool(report.refused or report.removed or report.skipped or report.failed)
+    told = (report.refused, report.removed, report.skipped, report.failed)
+    return any(told) or (report.dry_run and any(report.proposed.values()))
+
+
+def would_be_removed(report: RemovalReport | None) -> dict[str, int]:
+    """What a dry run would have removed, by the names of what a run removed."""
+    if report is None or not report.dry_run or report.refused:
+        return {}
+    return {PROPOSED.get(kind, kind): count for kind, count in report.proposed.items()}
+
+
+def proposed_text(report: RemovalReport) -> str:
+    """``412 records and 1 core file``; ``""`` when nothing is proposed, or it is not known."""
+    words = {"record": "record", "file": "core file"}
+    told = (
+        count_text(count, words.get(kind, kind))
+        for kind, count in sorted(report.proposed.items(), reverse=True)
+        if count
+    )
+    return " and ".join(told)
 
 
 def setting_words(request: IndexRequest) -> dict[str, str]:
@@ -475,8 +498,30 @@ def page_of(items: Sequence[T], number: str, size: int = LINES_ON_PAGE) -> Page[
 # --------------------------------------------------------------------------- a run that goes on
 
 
-REFRESH_FOR = timedelta(days=1)
-"""No run takes longer; one without a report by then was stopped."""
+LOOKS: Sequence[tuple[timedelta, int]] = (
+    (timedelta(minutes=10), 5),
+    (timedelta(hours=1), 30),
+    (timedelta(days=1), 300),
+)
+"""Up to which age of a run its page looks again after how many seconds. Each time the browser forgets where
+in the page a person was."""
+
+NOT_BEGUN = timedelta(hours=1)
+"""How long a page waits for the plan of a run: one that did not begin by then is held up."""
+
+
+def look_again_s(since: datetime, now: datetime, *, at_most: timedelta | None = None) -> int | None:
+    """After how many seconds it is worth looking again; None: no more.
+
+    Args:
+        since: when what is awaited began.
+        at_most: age from which on nothing is awaited; by default a day, since no run takes longer: one
+            without a report by then was stopped.
+    """
+    age = now - since
+    if at_most is not None and age >= at_most:
+        return None
+    return next((pause_s for limit, pause_s in LOOKS if age < limit), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -556,8 +601,3 @@ def progress(plan: IndexPlan, examined: Collection[str], failed: Collection[str]
             )
         )
     return Progress(tuple(buckets))
-
-
-def may_go_on(plan: IndexPlan, now: datetime) -> bool:
-    """Whether it is worth looking again for the report of a run that has none."""
-    return now - plan.started_at < REFRESH_FOR

@@ -67,13 +67,15 @@ def render(
     *,
     status: int = 200,
     refresh_s: int | None = None,
+    refresh_to: str = "",
     **values: Any,
 ) -> HTMLResponse:
     """One page.
 
     Args:
         template: file name below ``templates/``.
-        refresh_s: seconds after which the browser asks for it again.
+        refresh_s: seconds after which the browser asks again; None: never.
+        refresh_to: address to ask for then; ``""``: this one.
         values: what the template shows.
     """
     text = (
@@ -88,6 +90,7 @@ def render(
                 for name in STATIC_TYPES
             },
             refresh_s=refresh_s,
+            refresh_to=refresh_to,
             **values,
         )
     )

@@ -11,14 +11,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from include.assets.run_key import run_key_of
-from include.clients.runs_bucket import RunsBucket, failure_key, history_key, plan_key, report_key
+from include.clients.runs_bucket import (
+    RunsBucket,
+    failure_key,
+    history_key,
+    plan_key,
+    removals_key,
+    report_key,
+)
 from include.clients.s3 import S3Client
 from include.errors import AccessDenied, BucketNotFound, ServiceUnavailable
 from include.indexing.history import BucketHistory
 from include.indexing.report import Half, Outcome, RemovalReport, Slice, SliceReport
 from include.indexing.request import DAG_ID
 from include.local.services import S3
-from include.portal.index_runs import IndexRuns
+from include.portal.index_runs import KEY_KEPT_S, IndexRuns
 from tests.portal.index_reports import (
     NOW,
     REFUSED,
@@ -182,6 +189,8 @@ def test_each_bucket_is_shown_with_its_last_run_and_a_drawing(
     for name in ("open-data", "private-data", "scratch", "code-ocean-results"):
         assert f'<th scope="row">{name}</th>' in answer.text
     assert answer.text.count('<svg class="trend"') == 4
+    # What is inside an image is not told to people who hear the page; these hold links.
+    assert 'role="img"' not in answer.text
     key = many_histories()[0].rows[-1].run_key
     assert f'href="/portal/index/runs/{key}"' in answer.text
 
@@ -251,12 +260,135 @@ def test_what_was_removed_is_told_with_the_way_to_put_it_back(
     removed = RemovalReport(
         bucket="open-data", dry_run=False, removed={"records_removed": 3}, journals=(journal,)
     )
-    report = make_report(run_id="manual run's")
-    objects.contents = contents_of(report=report, removals=(removed,))
+    objects.contents = contents_of(report=make_report(), removals=(removed,))
     text = text_of(client.get(RUN_PAGE))
     assert "records removed 3" in text
     assert journal in text
-    assert """assetflow restore 'manual run'"'"'s'""" in text
+    # By its key: a later run may have been given the same id.
+    assert f"assetflow restore {RUN_KEY}" in text
+
+
+DRY_REMOVALS = RemovalReport(bucket="open-data", dry_run=True, proposed={"record": 3, "file": 1})
+
+
+@pytest.mark.parametrize(
+    ("removals", "told"),
+    [
+        pytest.param(
+            DRY_REMOVALS,
+            [
+                "Changes that would be made records removed 3 core files removed 1",
+                "3 records and 1 core file would be removed, each only if it is still so",
+            ],
+            id="a dry run",
+        ),
+        pytest.param(
+            DRY_REMOVALS.model_copy(update={"refused": REFUSED}),
+            [
+                "Nothing would be removed, for the reason given above. Proposed: 3 records and 1 core"
+            ],
+            id="a dry run that would be refused",
+        ),
+        pytest.param(
+            DRY_REMOVALS.model_copy(update={"refused": REFUSED, "dry_run": False}),
+            [
+                "Nothing was removed, for the reason given above. Proposed: 3 records and 1 core file"
+            ],
+            id="a refusal",
+        ),
+    ],
+)
+def test_what_is_proposed_for_removal_is_told(
+    client: TestClient, objects: FakeObjects, removals: RemovalReport, told: list[str]
+) -> None:
+    bucket = make_report().buckets[0].model_copy(update={"counts": {}})
+    report = make_report(dry_run=removals.dry_run, buckets=(bucket,))
+    objects.contents = contents_of(report=report, removals=(removals,))
+    text = text_of(client.get(RUN_PAGE))
+    for words in told:
+        assert words in text
+    assert ("records removed" in text) is (not removals.refused)
+
+
+def test_more_failures_than_a_report_holds_are_all_counted(
+    client: TestClient, objects: FakeObjects
+) -> None:
+    held = {f"s3://open-data/a{number}": "AccessDenied: no" for number in range(4)}
+    objects.contents = contents_of(report=make_report(failed=held, failed_total=100_000))
+    text = text_of(client.get(RUN_PAGE))
+    assert "100,000 failed, of 5,000 assets in 1 bucket" in text
+    assert "100,000 failed The report holds the first 4 of them." in text
+
+
+def test_a_report_of_a_version_that_did_not_count_all_failures_shows_those_it_holds(
+    client: TestClient, objects: FakeObjects
+) -> None:
+    objects.contents = contents_of(report=make_report(failed={"s3://open-data/a": "no"}))
+    del objects.contents[report_key(DAG_ID, RUN_KEY)]["failed_total"]
+    text = text_of(client.get(RUN_PAGE))
+    assert "1 failed, of 5,000 assets" in text
+    assert "The report holds the first" not in text
+
+
+@pytest.mark.parametrize(
+    ("key", "changed", "told"),
+    [
+        pytest.param(
+            plan_key(DAG_ID, RUN_KEY),
+            {"request": {"max_removal": 5}},
+            "plan.json is no IndexPlan: request.",
+            id="a plan with settings of another version",
+        ),
+        pytest.param(
+            removals_key(DAG_ID, RUN_KEY, "open-data"),
+            {"bucket": 5},
+            "removals/open-data.json is no RemovalReport: bucket",
+            id="removals",
+        ),
+    ],
+)
+def test_a_report_is_shown_without_what_cannot_be_read_beside_it(
+    client: TestClient, objects: FakeObjects, key: str, changed: dict[str, Any], told: str
+) -> None:
+    objects.contents = contents_of(plan=make_plan(), report=make_report(), removals=(DRY_REMOVALS,))
+    objects.contents[key] |= changed
+    answer = client.get(RUN_PAGE)
+    assert answer.status_code == 200
+    text = text_of(answer)
+    assert "1 not in step, of 5,000 assets in 1 bucket; 1 put right" in text
+    assert "A part of this page is missing" in text
+    assert told in text
+    assert ("What this run was asked for" in text) is ("plan.json" not in key)
+
+
+def test_lines_that_wait_for_removals_which_cannot_be_read_are_not_called_failed(
+    client: TestClient, objects: FakeObjects
+) -> None:
+    plan = make_plan()
+    one = plan.buckets["open-data"].slices[1]
+    held_back = make_line(asset="s3://open-data/held_back", outcome=Outcome.PENDING)
+    found = SliceReport(slice=one, dry_run=False, examined=1, unchanged=0, lines=(held_back,))
+    objects.contents = contents_of(
+        plan=plan,
+        report=make_report(),
+        removals=(DRY_REMOVALS,),
+        found={one.name: found.model_dump(mode="json")},
+    )
+    objects.contents[removals_key(DAG_ID, RUN_KEY, "open-data")]["bucket"] = 5
+    answer = client.get(RUN_PAGE, params={"part": one.name, "outcome": "pending"})
+    assert shown_assets(answer) == ["held_back"]
+
+
+def test_a_slice_that_cannot_be_read_is_told_of_and_the_rest_is_shown(
+    client: TestClient, objects: FakeObjects
+) -> None:
+    plan = make_plan()
+    name = plan.buckets["open-data"].slices[1].name
+    objects.contents = contents_of(plan=plan, report=make_report(), found={name: {"slice": 1}})
+    answer = client.get(RUN_PAGE, params={"part": name})
+    assert answer.status_code == 200
+    assert f"found/{name}.json is no SliceReport" in text_of(answer)
+    assert "This slice left no lines" in text_of(answer)
 
 
 def test_the_airflow_page_of_the_run_is_linked_so_that_the_frame_is_left(
@@ -435,11 +567,78 @@ def test_the_same_id_of_another_dag_is_another_run(
     assert f"{RUN_ID} is a run of ingest_postgres" in text_of(answer)
 
 
+def test_of_two_runs_with_one_id_the_later_one_is_shown_as_soon_as_it_is_there(
+    objects: FakeObjects,
+) -> None:
+    """The first was deleted in Airflow, and the id given once more."""
+    seconds = [0.0]
+    runs = IndexRuns(objects, objects.list_folders, seconds=lambda: seconds[0])
+    first, later = (run_key_of(RUN_ID, NOW + timedelta(days=day)) for day in (0, 1))
+    assert runs.find_run_key(RUN_ID) is None
+    objects.contents = contents_of(plan=make_plan(), run_key=first)
+    assert runs.find_run_key(RUN_ID) == first
+    objects.contents |= contents_of(plan=make_plan(), run_key=later)
+    seconds[0] += KEY_KEPT_S
+    assert runs.find_run_key(RUN_ID) == later
+
+
+def test_a_page_that_waits_lists_the_runs_now_and_then_only(objects: FakeObjects) -> None:
+    listed: list[str] = []
+
+    def list_folders(prefix: str) -> set[str]:
+        listed.append(prefix)
+        return objects.list_folders(prefix)
+
+    runs = IndexRuns(objects, list_folders, seconds=lambda: 0.0)
+    objects.contents = contents_of(plan=make_plan())
+    assert {runs.find_run_key(RUN_ID) for _ in range(5)} == {RUN_KEY}
+    assert len(listed) == 1
+
+
+def refresh_of(answer: Any) -> tuple[str, str]:
+    """After how many seconds a page is asked for again, and at which address; ``""``: its own, or never."""
+    found = re.search(r'<meta http-equiv="refresh" content="(\d+)(?:; url=([^"]*))?">', answer.text)
+    return (found[1], html.unescape(found[2] or "")) if found else ("", "")
+
+
 def test_a_run_that_planned_nothing_yet_is_looked_for_again(client: TestClient) -> None:
-    answer = client.get("/index/run", params={"run_id": RUN_ID, "dag_id": DAG_ID})
+    names = {"run_id": RUN_ID, "dag_id": DAG_ID}
+    answer = client.get("/index/run", params=names)
     assert answer.status_code == 200
     assert "it has not planned its work" in text_of(answer)
-    assert '<meta http-equiv="refresh" content="5">' in answer.text
+    seconds, address = refresh_of(answer)
+    assert seconds == "5"
+    again = client.get(address.removeprefix("/portal"))
+    assert refresh_of(again) == ("5", address)
+
+
+@pytest.mark.parametrize(
+    ("waited", "seconds"),
+    [
+        (timedelta(minutes=11), "30"),
+        (timedelta(minutes=59), "30"),
+        (timedelta(hours=1), ""),
+        (timedelta(days=30), ""),
+    ],
+)
+def test_a_run_that_never_plans_is_not_looked_for_for_ever(
+    client: TestClient, waited: timedelta, seconds: str
+) -> None:
+    since = str(int((NOW - waited).timestamp()))
+    names = {"run_id": RUN_ID, "dag_id": DAG_ID}
+    answer = client.get("/index/run", params={**names, "since": since})
+    assert refresh_of(answer)[0] == seconds
+    assert ("This page has looked for an hour" in text_of(answer)) is (not seconds)
+    if not seconds:
+        [address] = re.findall(r'<a href="/portal([^"]+)">Look again', answer.text)
+        assert refresh_of(client.get(html.unescape(address)))[0] == "5"
+
+
+@pytest.mark.parametrize("since", ["tomorrow", "-1", "9" * 40, "99999999999", "٣"])
+def test_a_moment_that_makes_no_sense_is_now(client: TestClient, since: str) -> None:
+    answer = client.get("/index/run", params={"run_id": RUN_ID, "since": since})
+    assert answer.status_code == 200
+    assert refresh_of(answer)[0] == "5"
 
 
 @pytest.mark.parametrize("key", [run_key_of("unknown", NOW), "nonsense", "%2e%2e%2fplan"])
@@ -455,7 +654,7 @@ def test_an_unknown_run_is_not_found_in_words(client: TestClient, key: str) -> N
 def test_a_run_that_goes_on_shows_its_progress_and_looks_again(
     client: TestClient, objects: FakeObjects
 ) -> None:
-    plan = make_plan(("open-data", "scratch"))
+    plan = make_plan(("open-data", "scratch"), started_at=NOW - timedelta(minutes=2))
     names = [one.name for one in plan.slices]
     objects.contents = contents_of(plan=plan, found={name: {} for name in names[:4]})
     objects.contents[failure_key(DAG_ID, RUN_KEY, names[5])] = {"reason": "ServiceUnavailable"}
@@ -464,7 +663,8 @@ def test_a_run_that_goes_on_shows_its_progress_and_looks_again(
     assert answer.status_code == 200
     assert "4 of 6 slices examined" in text
     assert "1 slice failed so far" in text
-    assert '<meta http-equiv="refresh" content="5">' in answer.text
+    assert "This page looks again every 5 s" in text
+    assert refresh_of(answer) == ("5", "")
     assert '<rect class="fill" width="66.67" height="8"/>' in answer.text
 
 

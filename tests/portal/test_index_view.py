@@ -290,6 +290,16 @@ def test_a_run_without_slices_has_nothing_left_to_examine():
     assert view.progress(empty, (), ()).share == 1
 
 
-def test_nobody_waits_for_the_report_of_a_run_of_yesterday():
-    assert view.may_go_on(make_plan(), NOW)
-    assert not view.may_go_on(make_plan(started_at=NOW - timedelta(days=2)), NOW)
+@pytest.mark.parametrize(
+    ("age", "seconds"),
+    [
+        (timedelta(seconds=-3), 5),
+        (timedelta(minutes=9), 5),
+        (timedelta(minutes=10), 30),
+        (timedelta(hours=2), 300),
+        (timedelta(days=1), None),
+        (timedelta(days=40), None),
+    ],
+)
+def test_the_longer_a_run_takes_the_less_often_its_page_looks_again(age, seconds):
+    assert view.look_again_s(NOW - age, NOW) == seconds

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -27,11 +28,15 @@ def test_importing_it_loads_nothing_of_the_project_nor_fastapi():
     assert ended.stdout.splitlines()[-1] == "[]"
 
 
-def test_every_view_that_airflow_shows_lies_below_the_mounted_app():
+@pytest.mark.parametrize("base", ["https://host/", "https://host/airflow/"])
+def test_every_view_that_airflow_shows_lies_below_the_mounted_app(base: str):
+    # Airflow's page has a base, its address; the frame's address is used as it is.
     plugin = runpy.run_path(str(PLUGIN))["PortalPlugin"]
     [app] = plugin.fastapi_apps
     assert {view["destination"] for view in plugin.external_views} == {"nav", "dag_run"}
-    assert all(view["href"].startswith(f"{app['url_prefix']}/") for view in plugin.external_views)
+    mounted = f"{base.removesuffix('/')}{app['url_prefix']}/"
+    shown = [urljoin(base, view["href"]) for view in plugin.external_views]
+    assert all(address.startswith(mounted) for address in shown)
 
 
 @pytest.mark.filterwarnings("ignore:Using `httpx`")  # Airflow's own imports
