@@ -1,14 +1,13 @@
-"""Which datasets and depositions a bucket has.
+"""Which datasets a bucket has.
 
-A folder at the top of the bucket is a dataset when it has a ``dataset_metadata.json``; a deposition lies in
-``depositions_metadata/{id}/``. Only S3's "not found" says that a document is not there: the original took any
-refusal for it and left datasets out in silence.
+A folder at the top of the bucket is a dataset when it has a ``dataset_metadata.json``. Only S3's "not found"
+says that it has none: the original took any refusal for it and left datasets out in silence.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,27 +41,6 @@ class DatasetFolder:
         return f"{self.prefix}{DATASET_DOCUMENT}"
 
 
-@dataclass(frozen=True, slots=True)
-class DepositionFolder:
-    """One deposition, or one of which it is not known whether it is there."""
-
-    name: str
-    """Its id, as the folder is called."""
-
-    unknown: UnreadableDocument | None = None
-    """Why it is not known whether its document is there; None for a deposition."""
-
-    @property
-    def prefix(self) -> str:
-        """What its keys start with: ``depositions_metadata/300/``."""
-        return f"{DEPOSITIONS_FOLDER}/{self.name}/"
-
-    @property
-    def document(self) -> str:
-        """Key of its document."""
-        return f"{self.prefix}{DEPOSITION_DOCUMENT}"
-
-
 class FolderStore(Protocol):
     """What is needed of S3."""
 
@@ -94,7 +72,7 @@ def find_datasets(
         InvalidInput: *prefix* or *only* name something other than a folder at the top, or *exclude*
             does not parse.
         BucketNotFound: there is no such bucket.
-        AssetflowError: the bucket cannot be listed, or no folder of many could be looked into.
+        AssetflowError: the bucket cannot be listed, or the store answers for no folder of many now.
     """
     start = prefix.removesuffix("/")
     asked = [name.removesuffix("/") for name in only]
@@ -122,27 +100,6 @@ def find_datasets(
     ]
 
 
-def find_depositions(
-    store: FolderStore, bucket: str, ids: Iterable[int | str], *, threads: int = 16
-) -> list[DepositionFolder]:
-    """The depositions with exactly these ids, in the order given, that are not definitely missing.
-
-    The original took an id for the start of a name: 300 brought 3000 in as well.
-
-    Raises:
-        InvalidInput: an id is empty or holds a slash other than one at its end.
-        BucketNotFound: there is no such bucket.
-        AssetflowError: none of many could be looked for.
-    """
-    names = list(dict.fromkeys(str(one).removesuffix("/") for one in ids))
-    _refuse_other_than_one_folder(names)
-    folders = [DepositionFolder(name) for name in names]
-    found = _look(store, bucket, [one.document for one in folders], threads)
-    return [
-        DepositionFolder(one.name, found[one.document]) for one in folders if one.document in found
-    ]
-
-
 def _look(
     store: FolderStore, bucket: str, keys: Sequence[str], threads: int
 ) -> dict[str, UnreadableDocument | None]:
@@ -166,7 +123,7 @@ def _look(
     }
 
 
-def _refuse_other_than_one_folder(names: Sequence[str], prefix: str = "") -> None:
+def _refuse_other_than_one_folder(names: Sequence[str], prefix: str) -> None:
     problems = [
         Problem(repr(name), "", "is not the name of one folder", "leave out slashes but the last")
         for name in names

@@ -20,14 +20,13 @@ from include.errors import (
     InvalidInput,
     NotFound,
     Problem,
-    SourceChanged,
     TransientError,
 )
 
 T = TypeVar("T")
 
 ALIKE = 20
-"""So many requests failing in the same way, and no other outcome, is about the store."""
+"""So many requests that a store cannot answer now, and no other outcome, are about the store."""
 
 
 class Shape(Enum):
@@ -58,11 +57,15 @@ class UnreadableDocument:
     is_transient: bool
     """Whether the next run may be able to read it."""
 
+    was_not_found: bool = False
+    """Whether S3 said that it is not there. An absence only of what no listing has shown."""
+
     @classmethod
     def because_of(cls, bucket: str, key: str, error: AssetflowError) -> Self:
         """For what a store or a parser said."""
         if isinstance(error, NotFound):
-            return cls(bucket, key, "NotFound: was deleted while it was read", is_transient=True)
+            reason = "NotFound: was deleted while it was read"
+            return cls(bucket, key, reason, is_transient=True, was_not_found=True)
         words = error.problems[0].reason if isinstance(error, InvalidInput) else str(error)
         reason = f"{type(error).__name__}: {words}"
         return cls(bucket, key, reason, is_transient=isinstance(error, TransientError))
@@ -79,7 +82,7 @@ class ObjectReader(Protocol):
 
 
 class DocumentReader:
-    """Read documents of one bucket, and remember them until told to forget.
+    """Read documents of one bucket, and remember each for as long as this lives: one import of one dataset.
 
     Args:
         reader: safe to share between threads.
@@ -106,7 +109,8 @@ class DocumentReader:
             shape: what each must hold.
 
         Raises:
-            AssetflowError: it is the bucket or the store that fails, not single documents.
+            BucketNotFound: there is no such bucket.
+            TransientError: it is the store that cannot answer now, not single documents.
         """
         wanted = list(dict.fromkeys(keys))
         with self._lock:
@@ -124,11 +128,12 @@ class DocumentReader:
         """One file as it is written: the viewer's configuration."""
         return self.read_texts([key])[key]
 
-    def forget(self) -> None:
-        """Give the memory back, and let every key be read anew: before the next dataset."""
+    @property
+    def unreadable(self) -> list[UnreadableDocument]:
+        """What could not be read until now, or holds no JSON."""
         with self._lock:
-            self._contents.clear()
-            self._texts.clear()
+            found = (*self._contents.values(), *self._texts.values())
+        return [one for one in found if isinstance(one, UnreadableDocument)]
 
     def _read_new(
         self,
@@ -181,8 +186,10 @@ def ask_all(
     Whatever ends the calling thread ends the asking: what runs comes to its end, nothing else begins.
 
     Raises:
-        AssetflowError: there is no such bucket, or every one of many requests failed in the same way. A
-            store that cannot answer now is not asked to the end, which could take hours.
+        BucketNotFound: there is no such bucket.
+        TransientError: every one of many requests failed in the same way, which may be over later. A store
+            that cannot answer now is not asked to the end, which could take hours. What it will not answer
+            later either, such as all that a policy denies, is the error of each key.
     """
     if not keys:
         return {}
@@ -211,14 +218,9 @@ def _answer(ask: Callable[[str], T], key: str) -> T | AssetflowError:
 
 def _raise_if_all_alike(answers: Sequence[object]) -> None:
     first = answers[0]
-    if len(answers) < ALIKE or not isinstance(first, AssetflowError):
-        return
-    if {type(answer) for answer in answers} != {type(first)}:
-        return
-    if isinstance(first, NotFound):
-        # Not raised as it is: nobody may take it for the absence of something else.
-        said = (
-            f"all of {len(answers)} objects were deleted while they were read; the first: {first}"
-        )
-        raise SourceChanged(said) from first
-    raise first
+    if (
+        len(answers) >= ALIKE
+        and isinstance(first, TransientError)
+        and {type(answer) for answer in answers} == {type(first)}
+    ):
+        raise first

@@ -21,8 +21,9 @@ class Tree:
         listing: of the dataset's folder.
         documents: reads what the listing shows.
         urls: addresses of keys.
-        outer_size: size of a path outside of the dataset's folder; asked in S3.
-        has_deposition: whether there is, or will be, a row for a deposition of this id.
+        outer_size: size of a path outside of the dataset's folder, asked in S3; KEEP when it cannot be told.
+        has_deposition: whether there is, or will be, a row for a deposition of this id; raises UnusableValue
+            when there is a document for one, and why it makes none.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Tree:
         documents: DocumentReader,
         urls: Urls,
         *,
-        outer_size: Callable[[str], int],
+        outer_size: Callable[[str], Any],
         has_deposition: Callable[[int], bool],
     ) -> None:
         self.bucket = bucket
@@ -68,8 +69,8 @@ class Tree:
         key = self.key(path)
         return None if key is None else self.urls.https(key)
 
-    def size(self, path: Any) -> int | None:
-        """Bytes at and below a path; 0 when nothing is there, None for an empty path."""
+    def size(self, path: Any) -> Any:
+        """Bytes at and below a path; 0 when nothing is there, None for an empty path, else KEEP."""
         key = self.key(path)
         if key is None:
             return None

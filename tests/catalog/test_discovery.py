@@ -1,4 +1,4 @@
-"""Datasets and depositions are those whose documents are there, and none is left out in silence."""
+"""Datasets are those whose documents are there, and none is left out in silence."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from typing import Any
 
 import pytest
 
-from include.catalog.discovery import DatasetFolder, find_datasets, find_depositions
-from include.errors import AccessDenied, BucketNotFound, InvalidInput, ServiceUnavailable
+from include.assets.stored_object import StoredObject
+from include.catalog.discovery import DatasetFolder, find_datasets
+from include.catalog.documents import ALIKE
+from include.errors import (
+    AccessDenied,
+    AssetflowError,
+    BucketNotFound,
+    InvalidInput,
+    ServiceUnavailable,
+)
 from tests.s3_clients import s3_client
 from tests.s3_fault_proxy import Fault, FaultProxy
 
@@ -20,8 +28,6 @@ KEYS = [
     "30004/dataset_metadata.json.bak",
     "dataset_metadata.json",
     "depositions_metadata/300/deposition_metadata.json",
-    "depositions_metadata/3000/deposition_metadata.json",
-    "depositions_metadata/301/other.json",
 ]
 
 
@@ -117,22 +123,25 @@ def test_what_names_no_folder_at_the_top_is_refused(s3_server: Any, options: Any
         find_datasets(s3_client(s3_server), "any", **options)
 
 
-def test_depositions_are_found_by_whole_ids(s3_server: Any, filled: str):
-    found = find_depositions(s3_client(s3_server), filled, [300, "30", 301, "300/", 9])
-    assert [(one.name, one.unknown) for one in found] == [("300", None)]
-    assert found[0].prefix == "depositions_metadata/300/"
+class Heads:
+    """A bucket of many folders, with one answer to every question about their documents."""
+
+    def __init__(self, error: AssetflowError) -> None:
+        self.error = error
+
+    def iterate_folders(self, bucket: str) -> Iterator[list[str]]:
+        yield [f"{number}" for number in range(30_000, 30_000 + ALIKE)]
+
+    def head(self, bucket: str, key: str) -> StoredObject:
+        raise self.error
 
 
-def test_a_deposition_that_cannot_be_looked_for_is_reported(
-    s3_server: Any, filled: str, proxy: FaultProxy
-):
-    proxy.add(Fault(contains="/301/", status=403, code="AccessDenied"))
-    store = s3_client(s3_server, proxy.endpoint_url)
-    found = find_depositions(store, filled, ["3000", "301"])
-    assert [one.name for one in found] == ["3000", "301"]
-    assert [one.unknown is None for one in found] == [True, False]
+def test_folders_that_a_policy_denies_are_each_told():
+    found = find_datasets(Heads(AccessDenied("403")), "data")
+    assert len(found) == ALIKE
+    assert {str(one.unknown.reason) for one in found if one.unknown} == {"AccessDenied: 403"}
 
 
-def test_ids_of_depositions_are_whole_names(s3_server: Any):
-    with pytest.raises(InvalidInput):
-        find_depositions(s3_client(s3_server), "any", ["300", "a/b", ""])
+def test_a_store_that_answers_for_no_folder_now_is_an_error():
+    with pytest.raises(ServiceUnavailable):
+        find_datasets(Heads(ServiceUnavailable("503")), "data")

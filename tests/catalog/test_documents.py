@@ -66,14 +66,22 @@ def test_documents_come_parsed_and_in_the_order_asked():
     assert reader.read_all([]) == {}
 
 
-def test_each_document_is_requested_once_until_it_is_forgotten():
+def test_each_document_is_requested_once():
     reader, fake = documents({"a": b"{}", "b": b"[]", "c": AccessDenied("no")})
     reader.read_all(["a", "a", "c"])
     reader.read_all(["a", "b", "c"])
     assert fake.asked == {"a": 1, "b": 1, "c": 1}
-    reader.forget()
-    reader.read_all(["a"])
-    assert fake.asked["a"] == 2
+
+
+def test_what_could_not_be_read_is_told_together():
+    reader, _ = documents({"a": b"{}", "b": AccessDenied("no"), "c": b"{", "d": NotFound("404")})
+    reader.read_all(["a", "b", "c"])
+    reader.read_text("d")
+    assert [(one.key, one.is_transient, one.was_not_found) for one in reader.unreadable] == [
+        ("b", False, False),
+        ("c", False, False),
+        ("d", True, True),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -138,24 +146,27 @@ def test_a_listed_document_that_is_gone_was_deleted_meanwhile():
     assert "was deleted while it was read" in str(reader.read_all(["a", "b"])["a"])
 
 
-@pytest.mark.parametrize("error", [AccessDenied, ServiceUnavailable])
-def test_many_alike_are_the_stores_fault(error: type[AssetflowError]):
+@pytest.mark.parametrize("error", [ServiceUnavailable, SourceChanged])
+def test_many_that_fail_alike_for_now_are_the_stores_fault(error: type[AssetflowError]):
     reader, _ = documents(many(lambda: error("no")))
     with pytest.raises(error):
         reader.read_all(many(bytes))
 
 
-def test_all_gone_at_once_is_no_absence_either():
-    reader, _ = documents(many(lambda: NotFound("404")))
-    with pytest.raises(SourceChanged):
-        reader.read_all(many(bytes))
+@pytest.mark.parametrize("error", [AccessDenied, MalformedAnswer, NotFound])
+def test_many_that_fail_alike_for_good_are_each_told(error: type[AssetflowError]):
+    contents = many(lambda: error("no"))
+    reader, _ = documents({**contents, "b": b"{}"})
+    found = reader.read_all(contents)
+    assert all(isinstance(one, UnreadableDocument) for one in found.values())
+    assert reader.read_all(["b"])["b"] == Document("b", {})
 
 
 @pytest.mark.parametrize(
-    "other", [b"{}", ServiceUnavailable("503")], ids=["one read", "one that fails otherwise"]
+    "other", [b"{}", AccessDenied("403")], ids=["one read", "one that fails otherwise"]
 )
 def test_one_other_outcome_shows_that_the_store_answers(other: bytes | Exception):
-    contents = {**many(lambda: AccessDenied("no")), "z": other}
+    contents = {"a": other, **many(lambda: ServiceUnavailable("503"), ALIKE - 1)}
     reader, _ = documents(contents)
     assert len(reader.read_all(contents)) == len(contents)
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from include.catalog.documents import ALIKE
 from include.catalog.rows import TableRows
+from include.errors import AccessDenied
 from tests.catalog import made
 from tests.catalog.lab import BUCKET, TREE, Lab, Objects
 from tests.catalog.test_import import (
@@ -252,3 +254,66 @@ def test_a_kind_of_deposition_that_is_no_word_is_told(objects: Objects, word: An
     (problem,) = tree.problems
     assert str(problem).startswith(f"s3://{BUCKET}/{key}: type of entry 2: ")
     assert column(rows["deposition_type"], "type") == ["dataset", "tomogram", "annotation"]
+
+
+# The viewer's configuration --------------------------------------------------------------------------
+
+ELSEWHERE = "viewers/RUN1.json"
+
+
+@pytest.mark.parametrize("key", ["30001/none.json", ELSEWHERE], ids=["inside", "outside"])
+def test_a_viewer_configuration_that_is_not_there_is_an_empty_one_with_a_warning(
+    objects: Objects, key: str
+):
+    change = with_("neuroglancer_config_path", value=key)
+    tree, rows = made.of_dataset(changed(objects, TOMOGRAM, change))
+    assert tree.problems == []
+    (warning,) = tree.warnings
+    assert warning.startswith(f"s3://{BUCKET}/{key}: is named by")
+    assert column(rows["tomogram"], "neuroglancer_config") == ["{}", None]
+
+
+def test_a_viewer_configuration_may_lie_outside_of_the_dataset(objects: Objects):
+    objects.put(ELSEWHERE, {"é": 1.50})
+    change = with_("neuroglancer_config_path", value=ELSEWHERE)
+    tree, rows = made.of_dataset(changed(objects, TOMOGRAM, change))
+    assert tree.problems == tree.warnings == []
+    assert column(rows["tomogram"], "neuroglancer_config")[0] == '{"\\u00e9":1.5}'
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(AccessDenied("403"), "AccessDenied: 403", id="denied"),
+        pytest.param(b"{", "is not JSON", id="cut short"),
+        pytest.param(b'{"a": NaN}', "is not JSON", id="NaN"),
+        pytest.param(b"[" * 5000, "is not JSON", id="nested without end"),
+        pytest.param(b"\xff", "is not UTF-8", id="no text"),
+    ],
+)
+@pytest.mark.parametrize("place", ["30001/viewer.json", ELSEWHERE], ids=["inside", "outside"])
+def test_a_viewer_configuration_that_cannot_be_read_is_told(
+    objects: Objects, place: str, content: bytes | Exception, words: str
+):
+    objects[place] = b"{}"
+    if isinstance(content, bytes):
+        objects[place] = content
+    else:
+        objects.faults[place] = content
+    change = with_("neuroglancer_config_path", value=place)
+    tree, _ = made.of_dataset(changed(objects, TOMOGRAM, change))
+    (problem,) = tree.problems
+    assert str(problem).startswith(f"s3://{BUCKET}/{TOMOGRAM}: neuroglancer_config_path: {place}")
+    assert words in str(problem)
+
+
+def test_many_missing_viewer_configurations_outside_are_no_fault_of_the_store(objects: Objects):
+    document = json.loads(objects[TOMOGRAM])
+    folder, _, name = TOMOGRAM.rpartition("/100/")
+    for number in range(ALIKE + 1):
+        document["neuroglancer_config_path"] = f"viewers/{number}.json"
+        document["processing_software"] = f"software {number}"
+        objects.put(f"{folder}/{200 + number}/{name}", document)
+    tree, _ = made.of_dataset(objects)
+    assert tree.problems == []
+    assert len(tree.warnings) == ALIKE + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from include.catalog.documents import UnreadableDocument
 from include.catalog.entities.sources import (
     AUTHOR,
     DATES,
@@ -96,18 +97,24 @@ def _viewer(item: Item, tree: Tree) -> Any:
     key = _viewer_key(item, tree)
     if key is None:
         return None
-    if tree.listing.covers(key) and not tree.listing.has(key):
+    if tree.listing.covers(key):
+        text = tree.documents.read_text(key) if tree.listing.has(key) else None
+    else:
+        text = tree.documents.read_text(key)
+        if isinstance(text, UnreadableDocument) and text.was_not_found:
+            text = None
+    if text is None:
         tree.warn(key, f"is named by {tree.urls.s3(item.key)} and is not there")
         return "{}"
-    text = tree.documents.read_text(key)
-    if not isinstance(text, str):
+    if isinstance(text, UnreadableDocument):
         tree.fail(item.key, "neuroglancer_config_path", f"{key}: {text.reason}")
         return KEEP
     if tree.urls.https_prefix == STAGING_FILES:
         text = text.replace(PUBLIC_FILES, STAGING_FILES)
     try:
-        return json.dumps(json.loads(text), separators=(",", ":"))
-    except ValueError as error:
+        # Python reads and writes NaN; a viewer does not.
+        return json.dumps(json.loads(text), separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError) as error:
         tree.fail(item.key, "neuroglancer_config_path", f"{key} is not JSON: {error}")
         return KEEP
 
@@ -166,7 +173,6 @@ TOMOGRAM = Entity(
         ),
     ),
     also_reads=_viewer_key,
-    keepable=("neuroglancer_config",),
 )
 
 TOMOGRAM_AUTHOR = Entity(
