@@ -57,23 +57,21 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
 def draw_run(draw: st.DrawFn, tree: dict[str, Any], at: str, run: str) -> None:
     tree[f"{at}/run_metadata.json"] = {"run_name": draw(st.sampled_from([run, "shared"]))}
     frames = draw(st.integers(0, 3))
-    if draw(st.booleans()):
-        tree[f"{at}/Frames/frames_metadata.json"] = {
-            "frames_acquisition_file": f"{at}/Frames/a.mdoc",
-            "frames": [
-                {
-                    "acquisition_order": n,
-                    "accumulated_dose": 0,
-                    "is_gain_corrected": None,
-                    "exposure_dose": draw(st.sampled_from([1, 1.5])),
-                    "path": None,
-                }
-                for n in range(frames)
-            ],
-        }
-        sections = draw(st.lists(st.integers(0, 3), max_size=3)) if frames else []
-    else:
-        sections = []
+    # Always there: frames stay when it goes.
+    tree[f"{at}/Frames/frames_metadata.json"] = {
+        "frames_acquisition_file": f"{at}/Frames/a.mdoc",
+        "frames": [
+            {
+                "acquisition_order": n,
+                "accumulated_dose": 0,
+                "is_gain_corrected": None,
+                "exposure_dose": draw(st.sampled_from([1, 1.5])),
+                "path": None,
+            }
+            for n in range(frames)
+        ],
+    }
+    sections = draw(st.lists(st.integers(0, 3), max_size=3)) if frames else []
     for number in draw(st.sets(st.sampled_from(["100", "101"]), max_size=2)):
         tree[f"{at}/TiltSeries/{number}/tiltseries_metadata.json"] = {
             "deposition_id": draw(IDS), "acceleration_voltage": 1, "spherical_aberration_constant": 1,

@@ -247,13 +247,13 @@ def set_to(key: str, *path: Any, value: Any) -> Callable[[Lab], None]:
         ),
         pytest.param(
             drop(FRAMES),
-            {
-                "dataset": (0, 1, 0),
-                "frame_acquisition_file": (0, 0, 1),
-                "frame": (0, 0, 3),
-                "per_section_parameters": (0, 0, 1),
-            },
-            id="frames go with their document",
+            {"dataset": (0, 1, 0), "frame_acquisition_file": (0, 0, 1)},
+            id="frames stay without their document, and so do the sections that point to them",
+        ),
+        pytest.param(
+            set_to(FRAMES, "frames", value=[]),
+            {"dataset": (0, 1, 0), "frame": (0, 0, 3), "per_section_parameters": (0, 0, 1)},
+            id="frames go when their document says that there are none",
         ),
     ],
 )

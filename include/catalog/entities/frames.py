@@ -40,7 +40,11 @@ FRAME_ACQUISITION_FILE = Entity(
 
 
 class FramesOfRun:
-    """Entries of the run's ``frames_metadata.json``, whether or not it names an acquisition file."""
+    """Entries of the run's ``frames_metadata.json``, whether or not it names an acquisition file.
+
+    Without that document the run's frames stay: sections of its tilt series point to them, and their ids are
+    public. An empty list in it says that there are none.
+    """
 
     _document = Documents("Frames/frames_metadata.json")
     _entries = Entries("frames")
@@ -49,6 +53,8 @@ class FramesOfRun:
         return self._document.keys(tree, parent)
 
     def items(self, tree: Tree, parent: Item) -> Iterator[Item | Unseen]:
+        if not self.keys(tree, parent):
+            yield Unseen(parent.key, "")
         for document in self._document.items(tree, parent):
             if isinstance(document, Item):
                 for found in self._entries.items(tree, document):
