@@ -79,9 +79,6 @@ class Entity:
     also_reads: Callable[[Item, Tree], str | None] | None = None
     """Key of another object that a column is made of, so that all of them are read at once."""
 
-    keepable: tuple[str, ...] = ()
-    """Columns that keep what they hold when their source gives :data:`KEEP`."""
-
     @cached_property
     def sql_table(self) -> Table:
         """Its table."""

@@ -1,15 +1,17 @@
 """Import one dataset, or depositions, from S3 into the database.
 
-Everything is read before the database is touched: one listing, each document once. The dataset's lock is
-held from before the listing to after the commit, so two imports of one dataset come one after the other, and
-the later one has looked later. Different datasets do not wait for each other.
+Everything is read before the database is touched: one listing, each document once. The folder's lock is
+held from before the listing to after the commit, so two imports of one folder come one after the other, and
+the later one has looked later. Two folders that say that they are one dataset come one after the other as
+well, and only one of them is imported. Different datasets do not wait for each other.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -17,24 +19,41 @@ from typing import Any, Literal, Protocol
 import psycopg
 from psycopg import Connection
 
+from include.assets.core_files import parse_json
 from include.assets.stored_object import StoredObject
-from include.catalog.discovery import DEPOSITION_DOCUMENT, DEPOSITIONS_FOLDER, DatasetFolder
+from include.catalog.discovery import (
+    DATASET_DOCUMENT,
+    DEPOSITION_DOCUMENT,
+    DEPOSITIONS_FOLDER,
+    DatasetFolder,
+)
 from include.catalog.documents import DocumentReader, ObjectReader
 from include.catalog.entities import OF_DATASETS, OF_DEPOSITIONS
-from include.catalog.entity import Entity
+from include.catalog.entity import KEEP, Entity
 from include.catalog.finders import Item
 from include.catalog.listing import DatasetListing
 from include.catalog.paths import Urls
 from include.catalog.report import DatasetReport, TableReport, as_texts
 from include.catalog.rows import TableRows, make_rows
 from include.catalog.tree import Tree
+from include.catalog.values import UnusableValue, to_integer
 from include.catalog.write import Writer
-from include.errors import DatabaseRefused, NotFound, Problem, ServiceUnavailable
+from include.errors import (
+    AssetflowError,
+    BucketNotFound,
+    DatabaseRefused,
+    InvalidInput,
+    NotFound,
+    Problem,
+    ServiceUnavailable,
+    TransientError,
+)
 
 logger = logging.getLogger(__name__)
 
-DATASET_LOCKS, DEPOSITION_LOCKS = 7201, 7202
-"""First halves of advisory locks; the second tells which dataset or deposition."""
+FOLDER_LOCKS, DEPOSITION_LOCKS, DATASET_LOCKS = 7201, 7202, 7203
+"""First halves of advisory locks; the second tells which folder, deposition or dataset. Whoever waits for one
+of a dataset holds that of its folder, and never the other way round: no two wait for each other."""
 
 FEW_ROWS = 1_000
 """So many stale rows are no sign of a fault, whatever their share."""
@@ -99,11 +118,14 @@ class Importer:
             AccessDenied, ServiceUnavailable, MalformedAnswer: the folder cannot be listed, or the database
                 does not answer. Nothing was changed.
             DatabaseRefused: the database refused a statement. Nothing was changed.
+            InvalidInput: the dataset is that of another folder, which is still there. Nothing was changed.
+
+            What was wrong with parts of the dataset before that is in the notes of the error.
         """
         with self._connected() as connection:
             with _translated(f"s3://{self.bucket}/{folder.prefix}"), connection.cursor() as cursor:
                 lock = "SELECT pg_advisory_lock(%s, hashtext(%s))"
-                cursor.execute(lock, (DATASET_LOCKS, f"{self.bucket}/{folder.prefix}"))
+                cursor.execute(lock, (FOLDER_LOCKS, f"{self.bucket}/{folder.prefix}"))
             return self._import_dataset(folder, connection)
 
     def import_depositions(self, ids: Sequence[int]) -> DatasetReport:
@@ -113,52 +135,103 @@ class Importer:
             with _translated("depositions"):
                 lock_depositions(connection, ids, until_end_of="session")
             depositions = _Depositions(self, connection)
-            problems: list[Problem] = []
-            for one in ids:
-                if not depositions.has_document(one):
-                    key = f"{DEPOSITIONS_FOLDER}/{one}/{DEPOSITION_DOCUMENT}"
-                    problems.append(Problem(Urls(self.bucket).s3(key), "", "is not there"))
-            tree, made = depositions.rows(set(ids))
-            report = self._store(
-                connection,
-                f"s3://{self.bucket}/{DEPOSITIONS_FOLDER}/",
-                tree,
-                made,
-                OF_DEPOSITIONS,
-                None,
-            )
+            wrong = {one: depositions.problems(one) for one in ids}
+            tree, made = depositions.rows([one for one, problems in wrong.items() if not problems])
+            with _told(tree):
+                report = self._store(
+                    connection,
+                    f"s3://{self.bucket}/{DEPOSITIONS_FOLDER}/",
+                    tree,
+                    made,
+                    OF_DEPOSITIONS,
+                    None,
+                )
+            problems = [problem for found in wrong.values() for problem in found]
             return report.model_copy(
                 update={
                     "problems": (*as_texts(problems), *report.problems),
+                    "may_pass": depositions.may_pass,
                     "seconds": time.monotonic() - started_s,
                 }
             )
 
     def _import_dataset(self, folder: DatasetFolder, connection: Connection[Any]) -> DatasetReport:
         started_s = time.monotonic()
+        subject = f"s3://{self.bucket}/{folder.prefix}"
         listing = DatasetListing(
             folder.prefix, self.store.iterate_objects(self.bucket, folder.prefix)
         )
         documents = DocumentReader(self.reader, self.bucket, self.threads)
         depositions = _Depositions(self, connection)
+        sizes = _OuterSizes(self.store, self.bucket)
         tree = Tree(
             self.bucket,
             listing,
             documents,
             Urls(self.bucket, self.https_prefix),
-            outer_size=self._outer_size,
+            outer_size=sizes,
             has_deposition=depositions.has,
         )
         root = {"dataset": [Item(folder.prefix, {})]}
         made = make_rows(tree, OF_DATASETS, root, self.flags)
+        tree.problems += sizes.problems
         logger.info(
-            "s3://%s/%s: %d objects listed, %d rows made",
-            self.bucket, folder.prefix, len(listing), sum(len(one.rows) for one in made.values()),
+            "%s: %d objects listed, %d rows made",
+            subject, len(listing), sum(len(one.rows) for one in made.values()),
         )  # fmt: skip
-        report = self._store(
-            connection, f"s3://{self.bucket}/{folder.prefix}", tree, made, OF_DATASETS, depositions
+        with _told(tree):
+            for number in _ids(made["dataset"]):
+                self._claim(number, subject, connection)
+            report = self._store(connection, subject, tree, made, OF_DATASETS, depositions)
+        may_pass = any(
+            one.is_transient and (listing.covers(one.key) or not one.was_not_found)
+            for one in documents.unreadable
         )
-        return report.model_copy(update={"seconds": time.monotonic() - started_s})
+        return report.model_copy(
+            update={
+                "may_pass": may_pass or sizes.may_pass or depositions.may_pass,
+                "seconds": time.monotonic() - started_s,
+            }
+        )
+
+    def _claim(self, number: int, ours: str, connection: Connection[Any]) -> None:
+        """Wait until no other folder of the same dataset is imported, and see that the dataset is ours.
+
+        Raises:
+            InvalidInput: its row is of another folder, which says still that it is this dataset, or may.
+            ServiceUnavailable: that cannot be looked up now.
+        """
+        with _translated(ours), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s, %s)", (DATASET_LOCKS, number))
+            cursor.execute("SELECT s3_prefix FROM dataset WHERE id = %s", (number,))
+            row = cursor.fetchone()
+        address = None if row is None or row[0] == ours else re.match(r"s3://([^/]+)/(.+)", row[0])
+        if address is None:
+            return
+        key = f"{address[2].removesuffix('/')}/{DATASET_DOCUMENT}"
+        theirs = f"s3://{address[1]}/{key}"
+        try:
+            content = parse_json(theirs, self.reader.read(address[1], key))
+            if (
+                isinstance(content, dict)
+                and to_integer(content.get("dataset_identifier")) != number
+            ):
+                return
+            reason = "says so, too"
+        except NotFound:
+            return  # the dataset has moved
+        except TransientError as error:
+            raise ServiceUnavailable(f"{ours}: whether {theirs} is there: {error}") from error
+        except (AssetflowError, UnusableValue) as error:
+            reason = f"may say so, too: {error}"
+        raise InvalidInput([
+            Problem(
+                f"{ours}{DATASET_DOCUMENT}",
+                "dataset_identifier",
+                f"is {number}, and {theirs}, of which dataset {number} was imported, {reason}",
+                "give one of the two another number, or remove its document",
+            )
+        ])
 
     def _store(
         self,
@@ -177,14 +250,14 @@ class Importer:
             if depositions is not None:
                 counts = depositions.store_missing(connection, tree)
             writer.write(made)
-            for table, n, column in writer.written.unresolved:
-                _tell_unresolved(tree, made[table], n, column)
+            _tell_of_rows_left_out(tree, made, writer)
             doomed = writer.doomed
             refused = self._refusal(writer)
-            if doomed and not refused and not self.dry_run:
-                journal_key = self.journal(
-                    subject, {table: writer.doomed_rows(table) for table in doomed}
-                )
+            if doomed and not refused:
+                if not self.dry_run:
+                    journal_key = self.journal(
+                        subject, {table: writer.doomed_rows(table) for table in doomed}
+                    )
                 writer.delete()
             if self.dry_run:
                 raise psycopg.Rollback(transaction)
@@ -196,10 +269,6 @@ class Importer:
                 deleted=one.deleted,
                 stale=doomed.get(table, 0) - one.deleted,
             )
-        for warning in tree.warnings:
-            logger.warning("%s", warning)
-        for problem in tree.problems:
-            logger.error("%s", problem)
         return DatasetReport(
             subject=subject,
             dry_run=self.dry_run,
@@ -207,7 +276,7 @@ class Importer:
             problems=as_texts(tree.problems),
             warnings=tuple(dict.fromkeys(tree.warnings)),
             refused=refused,
-            journal_key=journal_key,
+            journal_keys=(journal_key,) if journal_key else (),
         )
 
     def _refusal(self, writer: Writer) -> str:
@@ -216,20 +285,11 @@ class Importer:
         had = doomed + sum(one.unchanged + one.updated for one in tables)
         runs = writer.written.tables.get("run")
         gone = writer.doomed.get("run", 0)
-        all_runs = runs is not None and gone > 1 and runs.unchanged + runs.updated == 0
+        all_runs = bool(gone and runs and not (runs.unchanged or runs.updated or runs.created))
         refusal = self.limits.refusal(doomed=doomed, had=had, all_runs=all_runs)
         if refusal:
             logger.error("%s", refusal)
         return refusal
-
-    def _outer_size(self, key: str) -> int:
-        """Bytes at and below a path that lies outside of the dataset's folder."""
-        path = key.removesuffix("/")
-        return sum(
-            found.size_bytes
-            for found in self.store.iterate_objects(self.bucket, path)
-            if found.key == path or found.key.startswith(f"{path}/")
-        )
 
     @contextmanager
     def _connected(self) -> Iterator[Connection[Any]]:
@@ -241,6 +301,39 @@ class Importer:
             connection.close()
 
 
+class _OuterSizes:
+    """Sizes of paths outside of the dataset's folder; each is asked for once."""
+
+    def __init__(self, store: ObjectLister, bucket: str) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._known: dict[str, Any] = {}
+        self.problems: list[Problem] = []
+        self.may_pass = False
+
+    def __call__(self, key: str) -> Any:
+        """Bytes at and below a path; :data:`KEEP` when it cannot be told, and why is a problem."""
+        path = key.removesuffix("/")
+        if path not in self._known:
+            self._known[path] = self._ask(path)
+        return self._known[path]
+
+    def _ask(self, path: str) -> Any:
+        try:
+            return sum(
+                found.size_bytes
+                for found in self._store.iterate_objects(self._bucket, path)
+                if found.key == path or found.key.startswith(f"{path}/")
+            )
+        except BucketNotFound:
+            raise
+        except AssetflowError as error:
+            self.may_pass |= isinstance(error, TransientError)
+            reason = f"its size is not known: {type(error).__name__}: {error}"
+            self.problems.append(Problem(Urls(self._bucket).s3(path), "", reason))
+            return KEEP
+
+
 class _Depositions:
     """Which depositions there are, and which of them have to be made."""
 
@@ -249,53 +342,76 @@ class _Depositions:
         with _translated("depositions"), connection.cursor() as cursor:
             cursor.execute("SELECT id FROM deposition")
             self._known = {int(row[0]) for row in cursor.fetchall()}
-        self._documents: dict[int, bool] = {}
+        self._documents = DocumentReader(importer.reader, importer.bucket, importer.threads)
+        self._listed: dict[int, list[StoredObject]] = {}
+        self._problems: dict[int, list[Problem]] = {}
         self._missing: set[int] = set()
+        self.may_pass = False
+        """Whether a document could not be read and may be some other time."""
 
     def has(self, number: int) -> bool:
-        """Whether the deposition has a row, or a document to make one of."""
-        if number in self._known:
-            return True
-        if self.has_document(number):
-            self._missing.add(number)
-            return True
-        return False
+        """Whether the deposition has a row, or will have one; False when there is none to make it of.
 
-    def has_document(self, number: int) -> bool:
-        """Whether its document is there; anything but a definite absence is raised."""
-        if number not in self._documents:
-            key = f"{DEPOSITIONS_FOLDER}/{number}/{DEPOSITION_DOCUMENT}"
-            try:
-                self._importer.reader.read(self._importer.bucket, key)
-            except NotFound:
-                self._documents[number] = False
-            else:
-                self._documents[number] = True
-        return self._documents[number]
+        Raises:
+            UnusableValue: there is, or may be, but no row can be made of it.
+        """
+        if number in self._known or number in self._missing:
+            return True
+        problems = self.problems(number)
+        if problems and self._listed.get(number) == []:
+            return False
+        if problems:
+            raise UnusableValue(f"deposition {number} has no row: {'; '.join(map(str, problems))}")
+        self._missing.add(number)
+        return True
+
+    def problems(self, number: int) -> list[Problem]:
+        """Why no row can be made of its document; none when one can. Read once, however often asked."""
+        if number not in self._problems:
+            self._problems[number] = list(self._problems_of(number))
+            self.may_pass |= any(one.is_transient for one in self._documents.unreadable)
+        return self._problems[number]
+
+    def _problems_of(self, number: int) -> Iterator[Problem]:
+        at = self._importer
+        key = f"{DEPOSITIONS_FOLDER}/{number}/{DEPOSITION_DOCUMENT}"
+        address = Urls(at.bucket).s3(key)
+        try:
+            found = [one for one in at.store.iterate_objects(at.bucket, key) if one.key == key]
+        except BucketNotFound:
+            raise
+        except AssetflowError as error:
+            self.may_pass |= isinstance(error, TransientError)
+            yield Problem(address, "", f"{type(error).__name__}: {error}")
+            return
+        self._listed[number] = found
+        if not found:
+            yield Problem(address, "", "is not there")
+            return
+        tree, made = self.rows([number])
+        ids = _ids(made["deposition"])
+        if not ids:
+            yield from tree.problems
+        elif ids != [number]:
+            reason = f"expected {number}, as its folder is called, found {ids[0]}"
+            yield Problem(address, "deposition_identifier", reason)
 
     def rows(self, numbers: Iterable[int]) -> tuple[Tree, dict[str, TableRows]]:
-        """Rows of depositions that have a document, with authors and types."""
+        """Rows of depositions whose documents were found, with authors and types."""
         at = self._importer
-        folders = [
-            f"{DEPOSITIONS_FOLDER}/{one}/" for one in sorted(numbers) if self.has_document(one)
-        ]
+        wanted = sorted(numbers)
         listing = DatasetListing(
-            f"{DEPOSITIONS_FOLDER}/",
-            (
-                found
-                for folder in folders
-                for found in at.store.iterate_objects(at.bucket, f"{folder}{DEPOSITION_DOCUMENT}")
-            ),
+            f"{DEPOSITIONS_FOLDER}/", (one for number in wanted for one in self._listed[number])
         )
         tree = Tree(
             at.bucket,
             listing,
-            DocumentReader(at.reader, at.bucket, at.threads),
+            self._documents,
             Urls(at.bucket, at.https_prefix),
             outer_size=lambda _: 0,
             has_deposition=lambda _: True,
         )
-        items = [Item(folder, {}) for folder in folders]
+        items = [Item(f"{DEPOSITIONS_FOLDER}/{number}/", {}) for number in wanted]
         return tree, make_rows(tree, OF_DEPOSITIONS, {"deposition": items}, {"depositions"})
 
     def store_missing(self, connection: Connection[Any], told: Tree) -> dict[str, TableReport]:
@@ -330,16 +446,51 @@ def lock_depositions(
             cursor.execute(f"SELECT {name}(%s, %s)", (DEPOSITION_LOCKS, number))
 
 
-def _tell_unresolved(tree: Tree, rows: TableRows, n: int, column: str) -> None:
-    item = next(found for found in rows.items if found.n == n)
-    link = next(link for link in rows.entity.links if link.column == column)
-    places = {name: place for place, name in enumerate(rows.columns)}
-    named = ", ".join(f"{name} {rows.rows[n][places[name]]}" for name in link.named)
-    tree.fail(
-        item.key,
-        f"{column} of entry {item.index}",
-        f"there is not exactly one {link.table} with {named}",
-    )
+def _ids(rows: TableRows) -> list[int]:
+    """What the rows of a table whose documents give their ids have as id."""
+    place = rows.columns.index("id")
+    return [row[place] for row in rows.rows.values()]
+
+
+def _tell_of_rows_left_out(tree: Tree, made: Mapping[str, TableRows], writer: Writer) -> None:
+    """Note why rows that were made are not stored as they are."""
+    written = writer.written
+    tables = {one[0] for one in written.unresolved} | {one[0] for one in written.left_alone}
+    items = {table: {item.n: item for item in made[table].items} for table in tables}
+    for table, n, column in written.unresolved:
+        rows, item = made[table], items[table][n]
+        link = next(link for link in rows.entity.links if link.column == column)
+        places = {name: place for place, name in enumerate(rows.columns)}
+        named = ", ".join(f"{name} {rows.rows[n][places[name]]}" for name in link.named)
+        tree.fail(
+            item.key,
+            f"{column} of entry {item.index}",
+            f"there is not exactly one {link.table} with {named}",
+        )
+    for table, n in written.left_alone:
+        item = items[table][n]
+        entry = f"entry {item.index} " if item.index else ""
+        tree.warn(
+            item.key,
+            f"{entry}is not used now: the {table} that is stored may be of what could not be read, "
+            + ", ".join(sorted(made[table].doubts[n])),
+        )
+
+
+@contextmanager
+def _told(tree: Tree) -> Iterator[None]:
+    """Log what was found wrong, and leave it in the notes of an error that hides the report."""
+    try:
+        yield
+    except AssetflowError as error:
+        for text in as_texts(tree.problems):
+            error.add_note(text)
+        raise
+    finally:
+        for warning in tree.warnings:
+            logger.warning("%s", warning)
+        for problem in tree.problems:
+            logger.error("%s", problem)
 
 
 @contextmanager

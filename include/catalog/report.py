@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from include.errors import Problem, RunIncomplete
+from include.errors import Problem, RunIncomplete, ServiceUnavailable
 
 PROBLEMS_SHOWN = 20
 
@@ -21,12 +21,23 @@ class TableReport(BaseModel):
     unchanged: int = 0
     deleted: int = 0
     stale: int = 0
-    """Rows that were not found again and stay: the limits, or a dry run, kept them."""
+    """Rows that were not found again and stay: the limits kept them."""
 
     def __add__(self, other: TableReport) -> TableReport:
         return TableReport(**{
             name: getattr(self, name) + getattr(other, name) for name in TableReport.model_fields
         })
+
+    def after(self, earlier: TableReport) -> TableReport:
+        """What a later try found, with what an earlier one did: those rows it found unchanged."""
+        done = earlier.created + earlier.updated
+        return TableReport(
+            created=self.created + earlier.created,
+            updated=self.updated + earlier.updated,
+            unchanged=max(0, self.unchanged - done),
+            deleted=self.deleted + earlier.deleted,
+            stale=self.stale,
+        )
 
 
 class DatasetReport(BaseModel):
@@ -46,8 +57,14 @@ class DatasetReport(BaseModel):
     refused: str = ""
     """Why nothing was deleted; ``""`` when the limits allowed it."""
 
-    journal_key: str = ""
+    may_pass: bool = False
+    """Whether some of the problems may be gone when it is tried again."""
+
+    journal_keys: tuple[str, ...] = ()
     """Where in the runs bucket the deleted rows are."""
+
+    clear_number: int = 0
+    """How often the run had been cleared before."""
 
     seconds: float = 0.0
 
@@ -55,6 +72,21 @@ class DatasetReport(BaseModel):
     def failures(self) -> list[str]:
         """Everything that makes the import incomplete."""
         return [*self.problems, *([f"{self.subject}: {self.refused}"] if self.refused else [])]
+
+    def after(self, earlier: DatasetReport) -> DatasetReport:
+        """This report of a later try, with what an earlier one of the same execution did."""
+        names = dict.fromkeys((*earlier.tables, *self.tables))
+        return self.model_copy(
+            update={
+                "tables": {
+                    name: self.tables.get(name, TableReport()).after(
+                        earlier.tables.get(name, TableReport())
+                    )
+                    for name in names
+                },
+                "journal_keys": tuple(dict.fromkeys((*earlier.journal_keys, *self.journal_keys))),
+            }
+        )
 
     def raise_if_incomplete(self) -> None:
         """Turn the task red when any part failed.
@@ -74,17 +106,22 @@ def total(reports: Iterable[DatasetReport]) -> dict[str, TableReport]:
     return tables
 
 
-def raise_if_incomplete(subject: str, failures: list[str]) -> None:
+def raise_if_incomplete(subject: str, failures: list[str], *, may_pass: bool = False) -> None:
     """Raise when there are failures.
+
+    Args:
+        may_pass: whether trying again can help.
 
     Raises:
         RunIncomplete: the count, and the first of them.
+        ServiceUnavailable: the same, when they may pass.
     """
     if failures:
         shown = "\n".join(f"  - {failure}" for failure in failures[:PROBLEMS_SHOWN])
         more = len(failures) - PROBLEMS_SHOWN
         rest = f"\n  … and {more} more; all are in the report" if more > 0 else ""
-        raise RunIncomplete(f"{len(failures)} parts of {subject} failed:\n{shown}{rest}")
+        error = ServiceUnavailable if may_pass else RunIncomplete
+        raise error(f"{len(failures)} parts of {subject} failed:\n{shown}{rest}")
 
 
 def as_texts(problems: Iterable[Problem]) -> tuple[str, ...]:

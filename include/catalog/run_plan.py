@@ -80,8 +80,14 @@ def share_datasets(names: Sequence[str]) -> tuple[IngestSlice, ...]:
     )
 
 
-def discovery_problems(request: IngestRequest, found: Sequence[DatasetFolder]) -> tuple[str, ...]:
-    """What was asked for and is not imported, with the reason."""
+def discovery_problems(
+    request: IngestRequest, found: Sequence[DatasetFolder], *, are_left_out: bool
+) -> tuple[str, ...]:
+    """What was asked for and is not imported, with the reason.
+
+    Args:
+        are_left_out: whether there are datasets that the request leaves out.
+    """
     problems = [
         f"{one.name}: could not be looked into: {one.unknown}" for one in found if one.unknown
     ]
@@ -92,7 +98,7 @@ def discovery_problems(request: IngestRequest, found: Sequence[DatasetFolder]) -
         for name in request.filter_datasets
         if name not in known and not _is_left_out(name, request)
     ]
-    if not found and not problems and not request.exclude_datasets:
+    if not found and not problems and not are_left_out:
         problems.append(f"{bucket}/{request.s3_prefix}: there is no dataset that was asked for")
     return tuple(problems)
 

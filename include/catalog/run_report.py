@@ -27,7 +27,7 @@ class DatasetLine(BaseModel):
     counts: TableReport
     failures: int
     warnings: int
-    journal_key: str
+    journal_keys: tuple[str, ...]
     seconds: float
 
 
@@ -134,7 +134,7 @@ def _line(report: DatasetReport) -> DatasetLine:
         counts=sum(report.tables.values(), TableReport()),
         failures=len(report.failures),
         warnings=len(report.warnings),
-        journal_key=report.journal_key,
+        journal_keys=report.journal_keys,
         seconds=round(report.seconds, 3),
     )
 

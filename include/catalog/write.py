@@ -5,21 +5,25 @@ found by their identity (and keep their ids), those that differ are updated, new
 were not found again below a parent that was seen whole are stale; with them go the rows that they own. Rows
 that only point to a stale one lose the pointer. Some ten statements per table, however many rows.
 
+A row that may have been made of a document that could not be read is left alone, with all below it.
+
 Nothing is committed here.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from psycopg import Connection, Cursor, sql
+from psycopg import Connection, Cursor, DataError, sql
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
 from include.catalog.entity import Entity, Link
-from include.catalog.rows import TableRows
+from include.catalog.rows import ADDRESSES, TableRows
+from include.errors import DatabaseRefused
 
 ANALYZE_FROM_ROWS = 1000
 """Fewer rows need no statistics to be joined well."""
@@ -80,6 +84,9 @@ class Written:
     unresolved: list[tuple[str, int, str]] = field(default_factory=list)
     """Table, number of the row, column: rows that were left out because a required link leads nowhere."""
 
+    left_alone: list[tuple[str, int]] = field(default_factory=list)
+    """Table, number of the row: doubted rows that are stored, and stay as they are."""
+
 
 class Writer:
     """Writes the rows of one dataset or deposition.
@@ -93,6 +100,8 @@ class Writer:
         self._cursor: Cursor[Any] = connection.cursor()
         self._entities = entities
         self._doomed: dict[str, int] = {}
+        self._left_alone: dict[str, set[int]] = {}
+        """Table → numbers of rows that are not written, those below doubted ones included."""
         self.written = Written()
 
     def write(self, made: Mapping[str, TableRows]) -> None:
@@ -100,19 +109,18 @@ class Writer:
         for entity in self._entities:
             counts = self.written.tables[entity.table] = TableCounts()
             rows = made.get(entity.table)
-            if rows is not None:
-                self._stage(rows)
-            if rows is not None and rows.rows:
+            staged = 0 if rows is None else self._stage(rows)
+            if rows is not None and staged:
                 self._resolve_parents(entity)
                 for link in entity.links:
                     self._resolve_link(entity, link, rows)
-                dropped = sum(table == entity.table for table, _, _ in self.written.unresolved)
-                staged = len(rows.rows) - dropped
+                staged -= sum(table == entity.table for table, _, _ in self.written.unresolved)
                 matched = self._match(entity)
-                self._update(entity, counts)
+                left_alone = self._leave_alone(entity, rows) if rows.doubts else 0
+                self._update(entity, rows, counts)
                 if matched < staged or entity.identity == ("id",):
                     self._insert(entity, counts)
-                counts.unchanged = staged - counts.created - counts.updated
+                counts.unchanged = staged - left_alone - counts.created - counts.updated
             self._find_doomed(entity, rows)
 
     @property
@@ -148,12 +156,18 @@ class Writer:
 
     # -- one table
 
-    def _stage(self, rows: TableRows) -> None:
-        """Copy the rows into a temporary table of the same columns, and the extra ones."""
+    def _stage(self, rows: TableRows) -> int:
+        """Copy the rows into a temporary table of the same columns, and the extra ones; how many.
+
+        Raises:
+            DatabaseRefused: a value cannot be stored; of which document, and in which column.
+        """
         entity = rows.entity
+        numbers = self._to_be_written(rows)
+        keeps = _keeps(rows)
         extra = [
             *((name, kind) for link in entity.links for name, (kind, _) in link.named.items()),
-            *((f"keep_{name}", "boolean") for name in entity.keepable),
+            *((f"keep_{name}", "boolean") for name in keeps),
         ]
         self._run(
             "CREATE TEMP TABLE {new} ON COMMIT DROP AS "
@@ -166,7 +180,9 @@ class Writer:
                 for name, kind in extra
             ),
         )
-        columns = sql.SQL(", ").join(map(sql.Identifier, rows.columns))
+        columns = sql.SQL(", ").join(
+            map(sql.Identifier, (*rows.columns, *(f"keep_{name}" for name in keeps)))
+        )
         statement = sql.SQL("COPY {new} (n, {columns}) FROM STDIN").format(
             new=sql.Identifier(f"new_{entity.table}"), columns=columns
         )
@@ -175,13 +191,30 @@ class Writer:
             for place, name in enumerate(rows.columns)
             if name in entity.sql_table.c and isinstance(entity.sql_table.c[name].type, JSONB)
         ]
-        with self._cursor.copy(statement) as copy:
-            for n, row in rows.rows.items():
-                for place in json_places:
-                    row[place] = None if row[place] is None else Jsonb(row[place])
-                copy.write_row((n, *row))
-        if len(rows.rows) >= ANALYZE_FROM_ROWS:
+        try:
+            with self._cursor.copy(statement) as copy:
+                for n in numbers:
+                    row = list(rows.rows[n])
+                    for place in json_places:
+                        row[place] = None if row[place] is None else Jsonb(row[place])
+                    kept = rows.kept.get(n, ())
+                    copy.write_row((n, *row, *(name in kept for name in keeps)))
+        except DataError as error:
+            raise DatabaseRefused(_refused_value(error, rows, numbers)) from error
+        if len(numbers) >= ANALYZE_FROM_ROWS:
             self._run("ANALYZE {new}", entity.table)
+        return len(numbers)
+
+    def _to_be_written(self, rows: TableRows) -> list[int]:
+        """Numbers of the rows, but those below a row that is left alone: they go with it."""
+        entity = rows.entity
+        above = self._left_alone.get(entity.parent or "")
+        if not above:
+            return list(rows.rows)
+        place = rows.columns.index(entity.parent_column)
+        below = {n for n, row in rows.rows.items() if row[place] in above}
+        self._left_alone[entity.table] = below
+        return [n for n in rows.rows if n not in below]
 
     def _resolve_parents(self, entity: Entity) -> None:
         """Put ids in the place of the numbers of parents."""
@@ -265,6 +298,26 @@ class Writer:
         )
         return self._cursor.rowcount
 
+    def _leave_alone(self, entity: Entity, rows: TableRows) -> int:
+        """Take out stored rows that may have been made of what could not be read; how many."""
+        address = ADDRESSES.get(entity.table)
+        pairs = [(n, one) for n, addresses in rows.doubts.items() for one in addresses]
+        self._run(
+            "DELETE FROM {new} n USING {t} t, "
+            "unnest({numbers}::integer[], {addresses}::text[]) d (n, address) "
+            "WHERE t.id = n.id AND d.n = n.n AND {was_made_of_it} RETURNING n.n",
+            entity.table,
+            numbers=sql.Literal([n for n, _ in pairs]),
+            addresses=sql.Literal([one for _, one in pairs]),
+            was_made_of_it=sql.SQL("true")
+            if address is None
+            else sql.SQL("t.{c} = d.address").format(c=sql.Identifier(address)),
+        )
+        found = {n for (n,) in self._cursor.fetchall()}
+        self._left_alone[entity.table] = self._left_alone.get(entity.table, set()) | found
+        self.written.left_alone += ((entity.table, n) for n in sorted(found))
+        return len(found)
+
     def _stored(self, entity: Entity) -> list[str]:
         """Columns that are written, but the id."""
         parents = [entity.parent_column] if entity.parent else []
@@ -272,14 +325,15 @@ class Writer:
         own = [name for name in entity.columns if name != "id"]
         return [*own, *parents, *entity.further_parents, *links]
 
-    def _update(self, entity: Entity, counts: TableCounts) -> None:
+    def _update(self, entity: Entity, rows: TableRows, counts: TableCounts) -> None:
         """Rewrite the rows that differ, and no others."""
         names = self._stored(entity)
+        keeps = _keeps(rows)
         new = sql.SQL(", ").join(
             sql.SQL("CASE WHEN n.{keep} THEN t.{c} ELSE n.{c} END").format(
                 keep=sql.Identifier(f"keep_{name}"), c=sql.Identifier(name)
             )
-            if name in entity.keepable
+            if name in keeps
             else sql.SQL("n.{c}").format(c=sql.Identifier(name))
             for name in names
         )
@@ -357,6 +411,23 @@ class Writer:
 
     def _execute(self, statement: sql.Composed) -> None:
         self._cursor.execute(statement)
+
+
+def _keeps(rows: TableRows) -> list[str]:
+    """Columns that some row of the table keeps as they are."""
+    return sorted(set().union(*rows.kept.values()))
+
+
+def _refused_value(error: DataError, rows: TableRows, numbers: Sequence[int]) -> str:
+    """What PostgreSQL said of a row of a COPY, with the document that it is from."""
+    said = " ".join(str(error).split())
+    line = re.search(r"COPY \w+, line (\d+)", said)
+    at = int(line[1]) if line else 0
+    if not 0 < at <= len(numbers):
+        return f"{rows.entity.table}: {said}"
+    item = next(found for found in rows.items if found.n == numbers[at - 1])
+    entry = f", entry {item.index}" if item.index else ""
+    return f"{item.key}{entry}: {rows.entity.table}: {said}"
 
 
 def _text(statement: str) -> sql.SQL:

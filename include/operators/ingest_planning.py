@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from include.errors import InvalidInput, Problem
@@ -40,20 +41,23 @@ class PlanIngestOperator(IngestOperator):
             self.log.warning("import_depositions does nothing without deposition_ids")
         self.require_current_database()
         store, _ = self.asset_store.readers(anonymous=request.anonymous)
-        found = find_datasets(
+        find = partial(
+            find_datasets,
             store,
             request.s3_bucket,
             prefix=request.s3_prefix,
             only=request.filter_datasets,
-            exclude=request.excluded,
         )
+        found = find(exclude=request.excluded)
+        # A request that leaves out all there is asks for nothing, and gets it.
+        are_left_out = not found and bool(request.exclude_datasets) and bool(find())
         plan = IngestPlan(
             run_id=dag_run.run_id,
             run_key=run_key(context),
             started_at=started_at,
             request=request,
             slices=share_datasets([one.name for one in found if one.unknown is None]),
-            problems=discovery_problems(request, found),
+            problems=discovery_problems(request, found, are_left_out=are_left_out),
         )
         for problem in plan.problems:
             self.log.error("%s", problem)

@@ -357,17 +357,31 @@ def test_a_vanished_tilt_series_leaves_alignments_and_what_uses_them(lab: Lab):
 # Limits, dry run -----------------------------------------------------------------------------------
 
 
-def test_a_dry_run_tells_everything_and_changes_nothing(lab: Lab):
+@pytest.mark.parametrize("parts", [None, ["alignments"]], ids=["everything", "alignments"])
+@pytest.mark.parametrize(
+    "gone",
+    [ANNOTATION, ALIGNMENT, TILTSERIES, TOMOGRAM],
+    ids=["annotation", "alignment", "tilt series", "tomogram"],
+)
+def test_a_dry_run_counts_as_the_import_does_and_changes_nothing(
+    lab: Lab, gone: str, parts: list[str] | None
+):
     lab.run()
-    drop(ANNOTATION)(lab)
+    drop(gone)(lab)
     set_to("30001/dataset_metadata.json", "dataset_title", value="New")(lab)
     versions = lab.versions()
-    report = lab.run(dry_run=True)
+    told = lab.run(parts, dry_run=True)
     assert lab.versions() == versions
-    assert report.tables["dataset"].updated == 1
-    assert report.tables["annotation"] == TableReport(stale=1)
-    assert report.tables["annotation_file"].stale == 7
     assert lab.journal == []
+    assert told.journal_keys == ()
+    assert told.tables == lab.run(parts).tables
+    assert told.tables["dataset"].updated == 1
+
+
+def test_a_dry_run_of_a_first_import_counts_as_the_import_does(lab: Lab):
+    told = lab.run(dry_run=True)
+    assert lab.counts() == {}
+    assert told.tables == lab.run().tables
 
 
 def test_too_many_deletions_are_held_back_and_the_rest_is_done(lab: Lab):
@@ -386,12 +400,24 @@ def test_too_many_deletions_are_held_back_and_the_rest_is_done(lab: Lab):
     assert "annotation" not in lab.counts()
 
 
-def test_a_dataset_that_lost_all_its_runs_keeps_them(lab: Lab):
+@pytest.mark.parametrize("runs", [1, 2, 4])
+def test_a_dataset_that_lost_all_its_runs_keeps_them(lab: Lab, runs: int):
+    documents = [key for key in lab.objects if key.endswith("/run_metadata.json")]
+    drop(*documents[runs:])(lab)
     lab.run()
-    drop(*[key for key in lab.objects if key.endswith("/run_metadata.json")])(lab)
+    drop(*documents[:runs])(lab)
     report = lab.run()
     assert "every run of the dataset would be deleted" in report.refused
-    assert lab.counts()["run"] == 4
+    assert lab.counts()["run"] == runs
+
+
+def test_runs_that_took_the_place_of_all_runs_are_no_loss(lab: Lab):
+    lab.run()
+    for key in [key for key in lab.objects if key.endswith("/run_metadata.json")]:
+        edit(lab, key, lambda content: content.update(run_name=f"new {content['run_name']}"))
+    report = lab.run()
+    assert report.refused == ""
+    assert lab.rows("run", "name") == ["new RUN1", "new RUN2", "new RUN3", "new RUN4"]
 
 
 def test_nothing_is_deleted_that_could_not_be_written_down(lab: Lab):

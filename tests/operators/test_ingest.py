@@ -139,7 +139,10 @@ class IngestRun:
     def __init__(self, portal: Portal, params: Mapping[str, Any]) -> None:
         self.portal = portal
         self.dag_run = SimpleNamespace(
-            dag_id=DAG_ID, run_id=f"manual__{uuid.uuid4()}", run_after=RUN_AFTER
+            dag_id=DAG_ID,
+            run_id=f"manual__{uuid.uuid4()}",
+            run_after=RUN_AFTER,
+            clear_number=None,
         )
         self.params = {**defaults(), **params}
 
@@ -315,7 +318,8 @@ def test_deleted_rows_are_in_the_journal(portal: Portal):
         "created": 1, "updated": 0, "unchanged": 0, "deleted": 1, "stale": 0,
     }  # fmt: skip
     report = second.kept(found_key, "dataset-1")
-    kept = portal.stores.runs_bucket.read(report["journal_key"])
+    (key,) = report["journal_keys"]
+    kept = portal.stores.runs_bucket.read(key)
     assert kept["subject"] == f"s3://{portal.bucket}/1/"
     assert [row["name"] for row in kept["rows"]["run"]] == ["RUN1"]
 
