@@ -44,21 +44,22 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page_of(browser: Browser, local_stack: LocalStack) -> Iterator[Callable[[str], Page]]:
-    """Makes a page of a signed-in person: ``admin``, ``submitter``, ``reader``; ``""`` is a stranger."""
+def page_of(browser: Browser, local_stack: LocalStack) -> Iterator[Callable[..., Page]]:
+    """Makes a page of a signed-in person: ``admin``, ``submitter``, ``reader``; ``""`` is a stranger.
+
+    A second argument is the address of Airflow, where that is not the stack's own.
+    """
     airflow = local_stack.airflow
     assert airflow is not None
     with ExitStack() as opened:
 
-        def open_page(user: str) -> Page:
-            context = browser.new_context(
-                base_url=airflow.url, viewport={"width": 1280, "height": 900}
-            )
+        def open_page(user: str, url: str = airflow.url) -> Page:
+            context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900})
             opened.callback(context.close)
             context.set_default_timeout(SLOWEST_PAGE_S * 1000)
             if user:
                 token = airflow.account(user).token()
-                context.add_cookies([{"name": "_token", "value": token, "url": airflow.url}])
+                context.add_cookies([{"name": "_token", "value": token, "url": url}])
             return context.new_page()
 
         yield open_page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -16,6 +17,9 @@ from include.assets.run_key import run_key_of
 from include.indexing.history import BucketHistory
 from include.indexing.report import BucketReport
 from include.indexing.request import DAG_ID
+from include.local.ports import LOOPBACK, Ports
+from include.local.process import ManagedProcess
+from include.local.service import answers_http, inherited_environment
 from include.local.stack import LocalStack
 from tests.portal.index_reports import contents_of, make_line, make_plan, make_report, make_row
 
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import FrameLocator, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
+
+START_TIME_LIMIT_S = 120
 
 OTHER_DAG_ID = "transform_and_upload_v2"
 HOSTILE = "s3://open-data/ecephys_<b>7</b>_2026-11-18_09-30-00"
@@ -117,6 +123,11 @@ def frame_of(page: Page) -> FrameLocator:
     return page.frame_locator("iframe")
 
 
+def address_of_frame(page: Page) -> str:
+    address: str = page.locator("iframe").evaluate("frame => frame.src")
+    return address
+
+
 def open_tab(page: Page, dag_id: str, run_id: str) -> FrameLocator:
     """The tab of a run, as one gets there."""
     page.goto(f"/dags/{dag_id}/runs/{run_id}")
@@ -197,6 +208,44 @@ def test_alone_the_page_asks_a_stranger_to_sign_in_and_comes_back(
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/portal/index")
     page.get_by_role("heading", name="Index of S3 and DocDB").wait_for()
+
+
+@pytest.fixture
+def below_a_path(local_stack: LocalStack) -> Iterator[str]:
+    """Address of an API server of the same Airflow that serves it below a path."""
+    port = Ports(local_stack.root / "ports.json").claim("api-server-below-a-path")
+    url = f"http://{LOOPBACK}:{port}/airflow"
+    environment = {
+        **inherited_environment(),
+        **local_stack.environment(),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__PORT": str(port),
+    }
+    server = ManagedProcess("api-server-below-a-path", local_stack.root)
+    server.start([sys.executable, "-m", "airflow", "api-server"], environment)
+    try:
+        server.wait_until(lambda: answers_http(port, "/airflow/api/v2/version"), START_TIME_LIMIT_S)
+        yield url
+    finally:
+        server.stop()
+
+
+def test_below_a_path_the_menu_and_the_tab_lead_to_the_pages(
+    page_of: Callable[..., Page], left: Left, below_a_path: str
+) -> None:
+    left.put_report()
+    page = page_of("reader", below_a_path)
+    page.goto(f"{below_a_path}/")
+    page.get_by_role("link", name="Index", exact=True).click()
+    frame_of(page).get_by_role("row").filter(has_text=left.bucket).first.wait_for()
+
+    # Airflow itself would answer above the path, too; what stands before it passes on what is below.
+    assert address_of_frame(page).startswith(f"{below_a_path}/portal/index")
+
+    page.goto(f"{below_a_path}/dags/{DAG_ID}/runs/{left.run_id}")
+    page.get_by_role("link", name="Index report").click()
+    frame_of(page).get_by_text("1 not in step, of 42 assets in 1 bucket; 1 put right").wait_for()
+    assert address_of_frame(page).startswith(f"{below_a_path}/portal/index/run?")
 
 
 def test_programs_are_let_in_by_their_token_only(api: httpx.Client) -> None:
