@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from include.acquisitions.pipeline import TRANSFORMATION
-from include.assets.modality import MODALITIES, find_modality
+from include.assets.modality import MODALITIES, find_modality, nearest_spelling
 from include.assets.platform import PLATFORMS
 from include.errors import InvalidInput, Problem
 
@@ -159,6 +159,9 @@ ONLY_IN_THE_FORM = (
     "dry_run",
 )
 
+FORMER_NAMES = frozenset({"metadata_dir_force", "process_name"})
+"""Keys of V1 jobs that say nothing today and are spelt like a field."""
+
 _EXPECTED = {"array": "a list of lines", "boolean": "true or false", "string": "text"}
 
 
@@ -177,6 +180,7 @@ def job_from_params(
 
     problems: list[Problem] = []
     form = _read_form(params, problems)
+    problems.extend(_misspelt(params))
     conf = {
         key: value
         for key, value in params.items()
@@ -212,6 +216,20 @@ def _read_form(params: Mapping[str, Any], problems: list[Problem]) -> dict[str, 
         else:
             problems.append(_problem(name, f"should be {_EXPECTED[kind]}"))
     return read
+
+
+def _misspelt(params: Mapping[str, Any]) -> Iterator[Problem]:
+    """Keys that were probably meant as a field that nobody filled in: ``dryrun`` would start a real upload.
+
+    Any other unknown key is accepted, since clients of other years send more than jobs have today.
+    """
+    from include.acquisitions.job import FORMER_KEYS
+
+    known = {*FIELDS, *FORMER_KEYS, *FORMER_NAMES, "s3_prefix"}
+    for key in sorted(params.keys() - known):
+        meant = nearest_spelling(key, FIELDS)
+        if meant and params.get(meant) in (None, FIELDS[meant].get("default")):
+            yield _problem(key, "unknown field", f"did you mean {meant}?")
 
 
 def _is(kind: str, value: object) -> bool:

@@ -12,8 +12,13 @@ from airflow.sdk import Param
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.acquisitions.job import Notification, job_from_conf
-from include.acquisitions.trigger_form import FIELDS, ONLY_IN_THE_FORM, job_from_params
+from include.acquisitions.job import FORMER_KEYS, Notification, job_from_conf
+from include.acquisitions.trigger_form import (
+    FIELDS,
+    FORMER_NAMES,
+    ONLY_IN_THE_FORM,
+    job_from_params,
+)
 from include.errors import InvalidInput
 from tests.acquisitions.jobs import job_conf
 
@@ -293,3 +298,44 @@ def test_what_only_the_form_has_never_reaches_the_job():
     assert set(ONLY_IN_THE_FORM) <= set(FIELDS)
     job, _ = job_from_params(form())
     assert not set(ONLY_IN_THE_FORM) & set(job.normalised())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meant"),
+    [
+        ("dryrun", True, "dry_run"),
+        ("dry-run", True, "dry_run"),
+        ("DryRun", True, "dry_run"),
+        ("force_cloud", True, "force_cloud_sync"),
+        ("input_source", ["ecephys=/a"], "input_sources"),
+        ("emails_notification_type", ["all"], "email_notification_types"),
+        ("task", {}, "tasks"),
+    ],
+)
+@pytest.mark.parametrize("given", [form(), FILLED], ids=["by the form", "by a program"])
+def test_a_field_that_is_nearly_right_is_refused_before_anything_is_uploaded(
+    given, key, value, meant
+):
+    with pytest.raises(InvalidInput) as error:
+        job_from_params({**given, key: value})
+    assert fields_of(error) == [key]
+    assert f"did you mean {meant}?" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "key", sorted({*FORMER_KEYS, *FORMER_NAMES, "processor_full_name", "log_level"} - {*FIELDS})
+)
+def test_what_clients_of_other_years_send_is_accepted(key):
+    job, _ = job_from_params({**FILLED, key: "x"})
+    assert any(warning.startswith(f"{key} is not a field") for warning in job.warnings)
+
+
+def test_a_key_beside_the_field_that_it_resembles_is_accepted():
+    job, dry_run = job_from_params({
+        **FILLED,
+        "acq_date": "2024-05-27",
+        "dryrun": 1,
+        "dry_run": True,
+    })
+    assert dry_run
+    assert len(job.warnings) == 2
