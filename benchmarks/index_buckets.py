@@ -380,13 +380,13 @@ def plan_and_examine(place: Place, halves: Sequence[str], tasks: Executor) -> di
     """The run, its slices examined by *tasks*."""
     from include.clients.runs_bucket import RunsBucket, found_key, slice_key
     from include.indexing.removal import RemovalLimits, remove
-    from include.indexing.report import SliceReport, bucket_report
+    from include.indexing.report import SliceReport, bucket_report, examined_by_kind
     from include.indexing.slices import share_prefixes, share_records
 
     started_s, started_cpu_s = time.perf_counter(), own_cpu_s()
     store = bucket_client(place)
     runs = RunsBucket(store, place.runs_bucket)
-    first = next(store.iterate_folders(place.bucket), [])
+    is_empty = next((False for names in store.iterate_folders(place.bucket) if names), True)
     with records_of(place) as (database, requests):
         collections = collections_of(database)
         generation, records = next(iter(collections.items()))
@@ -412,14 +412,14 @@ def plan_and_examine(place: Place, halves: Sequence[str], tasks: Executor) -> di
             workplace(place),
             collections,
             limits=RemovalLimits(),
-            examined=sum(report.examined for report in found),
-            bucket_is_empty=not first,
+            examined=examined_by_kind(found),
+            bucket_is_empty=is_empty,
         )
-        report, _ = bucket_report(place.bucket, found, removals, full_pass=True)
+        report = bucket_report(place.bucket, found, removals, full_pass=True)
     for one in told:
         requests.update(one["docdb"])
     return {
-        "examined": report.asked,
+        "examined": report.asked + report.folders_known,
         "changed": report.done,
         "failed": report.failed + report.skipped,
         "docdb": dict(requests),

@@ -132,7 +132,11 @@ def aggregate_v2(
         record: dict[str, Any] = create_metadata_json(
             name=location.name,
             location=str(location),
-            core_jsons=deepcopy({field: dict(content) for field, content in core.items()}),
+            core_jsons=deepcopy({
+                field: dict(content)
+                for field, content in core.items()
+                if isinstance(content, Mapping)
+            }),
             other_identifiers=dict(other_identifiers) if other_identifiers else None,
         )
     record |= {field: core[field] for field in fields}

@@ -45,13 +45,8 @@ def canonical_text(content: Any) -> str:
         return _indented(content)
 
 
-def canonical_digest(value: Any) -> str:
-    """MD5, in hex, of the canonical text in UTF-8: what S3 gives as ETag of a single part."""
-    return digest(canonical_text(value).encode())
-
-
 def digest(content: bytes) -> str:
-    """MD5 in hex."""
+    """MD5 in hex: what S3 gives as ETag of a single part."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 

@@ -134,22 +134,6 @@ def acquire(
     raise AssetBusy(f"{subject}: the claim keeps changing hands; try again later")
 
 
-def hold(store: ClaimStore, subject: Claimed, run: RunIdentity) -> None:
-    """Make sure that *run* still has *subject*. One request; to be called before writing.
-
-    Raises:
-        AssetBusy: it has not.
-    """
-    found = _read(store, subject)
-    if found is None:
-        raise AssetBusy(
-            f"{subject}: nobody has claimed it, not even {run}; "
-            "clear plan_run to claim it again, once no other run works on it"
-        )
-    if found[0] != run:
-        raise _busy(subject, found[0])
-
-
 def release(store: ClaimStore, subject: Claimed, run: RunIdentity) -> bool:
     """Give *subject* back; a claim that is not this run's stays.
 

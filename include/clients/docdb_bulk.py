@@ -44,8 +44,8 @@ TRANSIENT_CODES = frozenset({
 
 RECORD_LIMIT_BYTES = 16 * 2**20
 
-FEW = 100
-"""Up to so many locations are looked for one by one."""
+FEW = 200
+"""Up to so many locations are looked for one by one; more must be neighbours."""
 
 BATCH = 10_000
 """Records of one answer; an answer ends at 16 MiB anyway."""
@@ -82,8 +82,8 @@ class DocDbBulk:
     def known_locations(self, places: Sequence[AssetLocation]) -> set[AssetLocation]:
         """Those of one bucket's locations that have a record, however it spells them.
 
-        One request when all have one, else a second for the rarest spelling. Many are looked for as a
-        range: neighbours in a bucket's listing are neighbours in the index on the location.
+        One request when all have one, else a second for the rarest spelling. More than :data:`FEW` are
+        looked for as a range: neighbours in a bucket's listing are neighbours in the index on the location.
         """
         if not places:
             return set()
@@ -215,11 +215,36 @@ class DocDbBulk:
 
     def _write(self, errors: list[AssetflowError | None], operations: Sequence[Any]) -> None:
         """Carry out the operations that have no error yet; note those that DocDB refuses."""
-        from pymongo.errors import BulkWriteError
-
         places = [place for place, error in enumerate(errors) if error is None]
+        self._write_at(places, errors, operations)
+
+    def _write_at(
+        self,
+        places: Sequence[int],
+        errors: list[AssetflowError | None],
+        operations: Sequence[Any],
+    ) -> None:
         if not places:
             return
+        try:
+            self._bulk_write(places, errors, operations)
+        except RecordRefused as error:
+            # The command as a whole, for what is in one of them (nested too deeply, say).
+            if len(places) == 1:
+                errors[places[0]] = error
+                return
+            middle = len(places) // 2
+            for half in (places[:middle], places[middle:]):
+                self._write_at(half, errors, operations)
+
+    def _bulk_write(
+        self,
+        places: Sequence[int],
+        errors: list[AssetflowError | None],
+        operations: Sequence[Any],
+    ) -> None:
+        from pymongo.errors import BulkWriteError
+
         with translated(f"DocDB {self.name}"):
             try:
                 self._records.bulk_write([operations[place] for place in places], ordered=False)

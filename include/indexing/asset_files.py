@@ -14,7 +14,7 @@ digits, another folder below) are no copies.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -92,7 +92,7 @@ def list_files(lister: FolderLister, location: AssetLocation, copy_folder: str) 
     if copy_folder.split("/", 1)[0] not in root.folders:
         return AssetFiles(location, copy_folder, root)
     found = lister.list_folder(f"{location.key_prefix}{copy_folder}/")
-    return AssetFiles(location, copy_folder, root, _by_field(found.objects.items()))
+    return AssetFiles(location, copy_folder, root, dated_copies(found))
 
 
 def is_same(found: StoredObject, content: bytes, read: ReadFile) -> bool:
@@ -106,9 +106,10 @@ def is_same(found: StoredObject, content: bytes, read: ReadFile) -> bool:
     return found.has_md5(digest(content)) or read(found) == content
 
 
-def _by_field(objects: Iterable[tuple[str, StoredObject]]) -> dict[str, tuple[StoredObject, ...]]:
+def dated_copies(folder: Folder) -> dict[str, tuple[StoredObject, ...]]:
+    """Field → its dated copies, of a copy folder."""
     copies: dict[str, tuple[StoredObject, ...]] = {}
-    for name, found in objects:
+    for name, found in folder.objects.items():
         if dated := _DATED.fullmatch(name):
             copies[dated["field"]] = (*copies.get(dated["field"], ()), found)
     return copies

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from include.assets.location import AssetLocation
-from include.assets.stored_object import StoredObject
+from include.assets.stored_object import Folder, StoredObject
 from include.errors import PreconditionFailed
 from include.indexing.asset_files import AssetFiles
 from include.indexing.plan import AssetPlan, FileWrite
@@ -31,6 +31,9 @@ class AssetStore(Protocol):
 
     def has_objects(self, bucket: str, prefix: str) -> bool:
         """Whether anything lies under a prefix that ends with a slash; strict about the answer."""
+
+    def list_folder(self, bucket: str, prefix: str) -> Folder:
+        """What lies directly below a prefix that ends with a slash; strict about the answer."""
 
     def put_bytes(
         self,

@@ -6,14 +6,16 @@ makes a full pass when one is due, whatever run was missed, killed or red.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
+from include.assets.core_files import Generation
 from include.indexing.report import BucketReport
 
 ROWS_KEPT = 500
-"""Three weeks of hourly runs."""
+"""Three weeks of hourly runs; the last full pass of each generation is kept however long ago it was."""
 
 
 class HistoryRow(BaseModel):
@@ -29,6 +31,9 @@ class HistoryRow(BaseModel):
     is_whole: bool
     """Whether the bucket as a whole was examined: no slice lost, no selection of assets."""
 
+    generations: tuple[Generation, ...] = tuple(Generation)
+    """Of the records that were examined."""
+
     problem: str = ""
     """Why it, or a part of it, was not examined."""
 
@@ -42,7 +47,14 @@ class HistoryRow(BaseModel):
     """Age of the oldest change that was not yet in step when the run began; None: all was."""
 
     lag_left_s: float | None = None
-    """The same, of what the run left."""
+    """The same, of what the run left, or of what an earlier one left that this one did not look at."""
+
+    @property
+    def left_at(self) -> datetime | None:
+        """When the oldest change was made that was left; None: nothing was."""
+        if self.lag_left_s is None:
+            return None
+        return self.ended_at - timedelta(seconds=self.lag_left_s)
 
 
 class BucketHistory(BaseModel):
@@ -57,21 +69,48 @@ class BucketHistory(BaseModel):
         """Another row at its end, in the place of an earlier one of the same run."""
         others = [one for one in self.rows if one.run_key != row.run_key]
         rows = sorted([*others, row], key=lambda one: one.started_at)
-        return BucketHistory(bucket=self.bucket, rows=tuple(rows[-ROWS_KEPT:]))
+        older = BucketHistory(bucket=self.bucket, rows=tuple(rows[:-ROWS_KEPT]))
+        kept = [older.last_full_pass(generation) for generation in Generation]
+        passes = [one for one in rows if one in kept]
+        return BucketHistory(bucket=self.bucket, rows=(*passes, *rows[-ROWS_KEPT:]))
+
+    def last_full_pass(self, generation: Generation) -> HistoryRow | None:
+        """The last run that examined every record of that generation."""
+        passes = (
+            row
+            for row in reversed(self.rows)
+            if row.full_pass and row.is_whole and generation in row.generations
+        )
+        return next(passes, None)
 
     @property
     def last_full_pass_at(self) -> datetime | None:
-        """Start of the last run that examined every record of the bucket."""
-        return max(
-            (row.started_at for row in self.rows if row.full_pass and row.is_whole), default=None
-        )
+        """Start of the last run that examined every record of some generation."""
+        lasts = [self.last_full_pass(generation) for generation in Generation]
+        return max((row.started_at for row in lasts if row is not None), default=None)
 
-    def is_full_pass_due(self, every_days: int | None, now: datetime) -> bool:
-        """Whether the last full pass is longer ago than that; never without *every_days*."""
+    def is_full_pass_due(
+        self, every_days: int | None, now: datetime, generations: Iterable[Generation]
+    ) -> bool:
+        """Whether the last full pass of one of them is longer ago than that; never without *every_days*."""
         if every_days is None:
             return False
-        last = self.last_full_pass_at
-        return last is None or now - last >= timedelta(days=every_days)
+        lasts = [self.last_full_pass(generation) for generation in generations]
+        return any(
+            last is None or now - last.started_at >= timedelta(days=every_days) for last in lasts
+        )
+
+    def left_before(self, since: datetime | None, *, run_key: str) -> datetime | None:
+        """When the oldest change was made that earlier runs left and one with this look-back cannot see.
+
+        Args:
+            since: from when on the run looked at changes; None: at all.
+            run_key: of that run, whose own row does not count.
+        """
+        whole = (row for row in reversed(self.rows) if row.is_whole and row.run_key != run_key)
+        last = next(whole, None)
+        left_at = None if last is None else last.left_at
+        return left_at if left_at is not None and since is not None and left_at < since else None
 
 
 def history_row(
@@ -82,8 +121,15 @@ def history_row(
     started_at: datetime,
     ended_at: datetime,
     is_whole: bool,
+    generations: Sequence[Generation],
+    left_before: datetime | None = None,
 ) -> HistoryRow:
-    """The row of one bucket's report."""
+    """The row of one bucket's report.
+
+    Args:
+        left_before: see :meth:`BucketHistory.left_before`.
+    """
+    left_at = min(filter(None, [report.oldest_left_at, left_before]), default=None)
     removed = (report.counts.get(kind, 0) for kind in ("records_removed", "core_files_removed"))
     return HistoryRow(
         run_id=run_id,
@@ -92,6 +138,7 @@ def history_row(
         ended_at=ended_at,
         full_pass=report.full_pass,
         is_whole=is_whole and not report.problem,
+        generations=tuple(generations),
         problem=report.problem,
         asked=report.asked,
         drift=report.drift,
@@ -100,7 +147,7 @@ def history_row(
         skipped=report.skipped,
         removed=sum(removed),
         lag_found_s=_age_s(report.oldest_found_at, started_at),
-        lag_left_s=_age_s(report.oldest_left_at, ended_at),
+        lag_left_s=_age_s(left_at, ended_at),
     )
 
 

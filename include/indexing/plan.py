@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -114,6 +115,16 @@ class AssetPlan:
     def is_empty(self) -> bool:
         """Whether all is in step."""
         return not (self.adopted or self.copies or self.writes or self.removals)
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """When the latest of the files was written that are not as the record says."""
+        found = [
+            *(one.source for one in self.copies),
+            *(one.over for one in self.writes if one.over is not None),
+            *(one.found for one in self.removals),
+        ]
+        return max((one.last_modified for one in found), default=None)
 
     @property
     def steps(self) -> list[str]:

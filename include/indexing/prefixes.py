@@ -28,6 +28,7 @@ from include.indexing.records import RecordStore, count_changes, file_removals
 from include.indexing.report import Line, Outcome, Slice, SliceReport, Tally
 from include.indexing.workplace import (
     Workplace,
+    failure_of,
     in_batches,
     keep_all,
     outcome_of,
@@ -53,6 +54,7 @@ class _Work:
     found: NewAsset | NoAsset | None = None
     plan: AssetPlan | None = None
     error: AssetflowError | None = None
+    is_inserted: bool = False
 
     @property
     def overwrites(self) -> Sequence[FileWrite]:
@@ -117,6 +119,8 @@ class PrefixSync:
             asset = f"s3://{self._at.bucket}//"
             tally.add(Line(asset=asset, outcome=Outcome.SKIPPED, reason=reason))
         for records in self._collections.values():
+            if not places:
+                break
             known = records.known_locations(places)
             for _ in known:
                 tally.add(Line(asset="", outcome=Outcome.UNCHANGED))
@@ -153,8 +157,8 @@ class PrefixSync:
                 now=self._at.clock(),
                 status_of=self._status_of,
             )
-        except AssetflowError as error:
-            work.error = error
+        except Exception as error:  # noqa: BLE001  one folder's, whatever it is
+            work.error = failure_of(work.location, error)
 
     def _choose_ids(self, works: Sequence[_Work]) -> None:
         """Give a new id to each record whose own is taken by another record."""
@@ -168,9 +172,13 @@ class PrefixSync:
             }
             if not wanted:
                 continue
-            taken = {state.record_id for state in records.find_states(sorted(wanted)).values()}
+            states = records.find_states(sorted(wanted)).values()
+            taken = {state.record_id for state in states}
+            made = {text for state in states if isinstance(text := state.location, str)}
             for work in new:
-                if isinstance(work.found, NewAsset):
+                if not made.isdisjoint(work.location.spellings):
+                    work.error = RecordChanged(f"{work.location}: somebody made its record")
+                elif isinstance(work.found, NewAsset):
                     work.found = _with_free_id(work.found, taken)
                     taken.add(work.found.record["_id"])
 
@@ -186,8 +194,8 @@ class PrefixSync:
                 self._at.read,
                 may_adopt=False,
             )
-        except AssetflowError as error:
-            work.error = error
+        except Exception as error:  # noqa: BLE001  one folder's, whatever it is
+            work.error = failure_of(work.location, error)
 
     def _back_up(self, work: _Work) -> None:
         if work.plan is None or work.error or not isinstance(work.found, NewAsset):
@@ -198,8 +206,8 @@ class PrefixSync:
                 self._at.store.copy_object(
                     self._at.bucket, copy.source.key, copy.target, if_match=copy.source.etag
                 )
-        except AssetflowError as error:
-            work.error = error
+        except Exception as error:  # noqa: BLE001  one folder's, whatever it is
+            work.error = failure_of(work.location, error)
 
     def _insert(self, generation: Generation, records: RecordStore, works: Sequence[_Work]) -> None:
         """Insert the records of one collection, and plan with what it gives back."""
@@ -213,7 +221,8 @@ class PrefixSync:
         documents = [_new_of(work, generation).record for work in new]  # type: ignore[union-attr]
         for work, error in zip(new, records.insert_records(documents), strict=True):
             work.error = error
-        inserted = [work for work in new if work.error is None]
+            work.is_inserted = error is None
+        inserted = [work for work in new if work.is_inserted]
         ids = [work.found.record["_id"] for work in inserted if isinstance(work.found, NewAsset)]
         stored = {record["_id"]: record for record in records.find_by_id(ids)}
         for work in inserted:
@@ -230,8 +239,8 @@ class PrefixSync:
             return
         try:
             write(work.plan, work.found.files, self._at.store)
-        except AssetflowError as error:
-            work.error = error
+        except Exception as error:  # noqa: BLE001  one folder's, whatever it is
+            work.error = failure_of(work.location, error)
 
     def _conclude(self, work: _Work, tally: Tally) -> None:
         found = work.found
@@ -246,12 +255,15 @@ class PrefixSync:
         notes = found.notes if found is not None else ()
         if isinstance(found, NewAsset):
             changed_at = found.changed_at
-            if work.error is None and work.plan is not None:
+            is_inserted = self._is_inserted(found)
+            tally.counts["records_inserted"] += (
+                is_inserted if self._at.dry_run else work.is_inserted
+            )
+            if work.plan is not None:
                 steps = self._steps(found, work.plan)
+            if work.error is None and work.plan is not None:
                 count_changes(work.plan, tally)
-                tally.counts["records_inserted"] += self._is_inserted(found)
                 tally.counts["aggregates_built"] += found.is_built
-                is_inserted = self._is_inserted(found)
                 records = self._collections[found.generation]
                 state = records.to_json(RecordState.of(found.record).query) if is_inserted else None
                 proposals = file_removals(work.plan, found.generation, state)

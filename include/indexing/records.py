@@ -10,8 +10,9 @@ copied, then files are written. Whatever fails in between leaves root and copies
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from include.assets.core_files import CORE_FIELDS, Generation
@@ -22,10 +23,11 @@ from include.errors import (
     AssetflowError,
     DuplicateRecords,
     InvalidInput,
+    PreconditionFailed,
     RecordChanged,
     RecordRefused,
 )
-from include.indexing.asset_files import AssetFiles, list_files
+from include.indexing.asset_files import AssetFiles, dated_copies, list_files
 from include.indexing.changes import back_up, write
 from include.indexing.plan import AssetPlan, FileWrite, plan_asset
 from include.indexing.report import Line, Outcome, Removal, Slice, SliceReport, Tally
@@ -33,6 +35,7 @@ from include.indexing.workplace import (
     CHANGED,
     Workplace,
     as_moment,
+    failure_of,
     in_batches,
     keep_all,
     outcome_of,
@@ -94,6 +97,13 @@ class _Work:
 
     untouched: set[str] = field(default_factory=set)
     error: AssetflowError | None = None
+    has_elder: bool = False
+    """Whether a record of the generation before has the asset as well."""
+
+    @property
+    def is_left_to_elder(self) -> bool:
+        """Whether its files are looked after by the other record; of what is gone, both go."""
+        return self.has_elder and self.files is not None and not self.files.is_gone
 
     @property
     def overwrites(self) -> Sequence[FileWrite]:
@@ -149,7 +159,10 @@ class RecordSync:
         raise_if_all_alike([work.error for work in works])
         if not self._at.dry_run:
             self._adopt([work for work in works if work.plan and work.plan.adopted])
-            changing = [work for work in works if work.to_do and not work.error]
+            changing = [
+                work for work in works if work.to_do and not work.to_do.is_empty and not work.error
+            ]
+            self._check_unchanged(changing)
             keep_all(self._at, changing, "its record says something else")
             self._at.in_threads(self._change_files, changing)
         for work in works:
@@ -168,7 +181,8 @@ class RecordSync:
                 places[text] = place
         spelled = {text for place in places.values() for text in place.spellings}
         found: dict[AssetLocation, list[dict[str, Any]]] = {}
-        for record in self._records.find_at(spelled | places.keys()):
+        fetched, refused = self._fetch(spelled | places.keys())
+        for record in fetched:
             place = _place(record["location"], self._at.bucket)
             if place is not None:
                 found.setdefault(place, []).append(record)
@@ -177,7 +191,8 @@ class RecordSync:
         works = []
         for place in unique:
             records = found.get(place, [])
-            if problem := self._why_not(place, records, in_elder=place in elder):
+            errors = [refused[text] for text in (str(place), *place.spellings) if text in refused]
+            if problem := outcome_of(errors[0]) if errors else self._why_not(place, records):
                 outcome, reason = problem
                 logger.log(
                     logging.ERROR if outcome is Outcome.FAILED else logging.INFO,
@@ -187,11 +202,28 @@ class RecordSync:
                 )
                 tally.add(Line(asset=str(place), outcome=outcome, reason=reason))
             else:
-                works.append(_Work(records[0], place))
+                works.append(_Work(records[0], place, has_elder=place in elder))
         return works
 
+    def _fetch(
+        self, locations: Collection[str]
+    ) -> tuple[list[dict[str, Any]], dict[str, AssetflowError]]:
+        """Records at these locations; and, by location, what kept one from being fetched."""
+        try:
+            return self._records.find_at(locations), {}
+        except RecordRefused as error:
+            logger.warning("One of %d records cannot be fetched: %s", len(locations), error)
+        found: list[dict[str, Any]] = []
+        refused: dict[str, AssetflowError] = {}
+        for location in sorted(locations):
+            try:
+                found += self._records.find_at([location])
+            except RecordRefused as error:
+                refused[location] = error
+        return found, refused
+
     def _why_not(
-        self, place: AssetLocation, records: Sequence[dict[str, Any]], *, in_elder: bool
+        self, place: AssetLocation, records: Sequence[dict[str, Any]]
     ) -> tuple[Outcome, str] | None:
         if len(records) > 1:
             ids = ", ".join(sorted(str(record["_id"]) for record in records))
@@ -203,18 +235,16 @@ class RecordSync:
             return Outcome.SKIPPED, f"its record is gone or moved; {CHANGED}"
         if place.name in self._at.busy:
             return Outcome.SKIPPED, "a run uploads into it now; left for the next run"
-        if in_elder:
-            return Outcome.SKIPPED, "its files follow its record of the elder schema generation"
         return None
 
     def _look(self, work: _Work) -> None:
         """List the files and plan; an error is kept with the work."""
         try:
             work.files = list_files(self._at.lister, work.location, self._at.copy_folder)
-            if not work.files.is_gone:
+            if not work.files.is_gone and not work.is_left_to_elder:
                 work.plan = work.to_do = self._plan(work)
-        except AssetflowError as error:
-            work.error = error
+        except Exception as error:  # noqa: BLE001  one asset's, whatever it is
+            work.error = failure_of(work.location, error)
 
     def _plan(self, work: _Work) -> AssetPlan:
         if work.files is None:
@@ -227,6 +257,8 @@ class RecordSync:
         """Let the records take over what only root files hold, and plan again with what they are then."""
         if not works:
             return
+        self._at.in_threads(self._prove_uncopied, works)
+        works = [work for work in works if work.error is None]
         changes = [
             self._adoption(work, tuple(work.plan.adopted if work.plan else ())) for work in works
         ]
@@ -243,6 +275,31 @@ class RecordSync:
         self._at.in_threads(
             lambda work: self._plan_again(work, fresh.get(work.record["location"])), taken
         )
+
+    def _prove_uncopied(self, work: _Work) -> None:
+        """Make sure that the fields have no copies: with one, their root files are to go instead.
+
+        The listing alone does not tell, for half of one may be taken for a whole one.
+        """
+        adopted = work.plan.adopted if work.plan else ()
+        folder = f"{work.location.key_prefix}{self._at.copy_folder}/"
+        try:
+            copies = dated_copies(self._at.store.list_folder(self._at.bucket, folder))
+        except AssetflowError as error:
+            work.error = error
+            return
+        if missed := [name for name in adopted if name in copies]:
+            copy = copies[missed[0]][0].key
+            work.error = PreconditionFailed(f"s3://{self._at.bucket}/{copy} was not listed before")
+
+    def _check_unchanged(self, works: Sequence[_Work]) -> None:
+        """Leave alone what somebody else has changed since it was fetched."""
+        if not works:
+            return
+        now = [*self._records.find_states([work.record["_id"] for work in works]).values()]
+        for work in works:
+            if RecordState.of(work.record) not in now:
+                work.error = RecordChanged(f"{work.location}: its record has changed")
 
     def _adoption(self, work: _Work, names: Sequence[str]) -> FieldChange:
         adopted = work.plan.adopted if work.plan else {}
@@ -276,8 +333,8 @@ class RecordSync:
         work.record = record
         try:
             work.to_do = self._plan(work)
-        except AssetflowError as error:
-            work.error = error
+        except Exception as error:  # noqa: BLE001  one asset's, whatever it is
+            work.error = failure_of(work.location, error)
             return
         if work.to_do.adopted:
             work.error = RecordChanged(f"{work.location}: its record changed again")
@@ -288,8 +345,8 @@ class RecordSync:
         try:
             back_up(work.to_do, self._at.store)
             write(work.to_do, work.files, self._at.store)
-        except AssetflowError as error:
-            work.error = error
+        except Exception as error:  # noqa: BLE001  one asset's, whatever it is
+            work.error = failure_of(work.location, error)
 
     def _conclude(self, work: _Work, tally: Tally) -> None:
         """Tell how the asset ended."""
@@ -301,6 +358,10 @@ class RecordSync:
         steps: list[str] = []
         if work.error is not None:
             outcome, reason = outcome_of(work.error)
+            steps = plan.steps if plan is not None else []
+        elif work.is_left_to_elder:
+            outcome = Outcome.SKIPPED
+            reason = "its files follow its record of the elder schema generation"
         elif plan is None:
             outcome = Outcome.PENDING
             steps = [f"remove its record: {GONE}"]
@@ -339,11 +400,17 @@ class RecordSync:
                 outcome=outcome,
                 steps=tuple(steps),
                 reason=reason,
-                changed_at=as_moment(work.record.get("last_modified"))
-                if steps or work.error
-                else None,
+                changed_at=self._changed_at(work) if steps or work.error else None,
             )
         )
+
+    def _changed_at(self, work: _Work) -> datetime | None:
+        """When the record, or a file that is not as the record says, changed last."""
+        moments = [
+            as_moment(work.record.get("last_modified")),
+            work.plan.changed_at if work.plan is not None else None,
+        ]
+        return max((one for one in moments if one is not None), default=None)
 
     def _record_removal(self, work: _Work) -> Removal:
         state = RecordState.of(work.record)

@@ -42,9 +42,15 @@ class RemovalLimits:
 
     count: int = 200
     share: float = 0.05
-    """Of the assets examined."""
+    """Of the assets examined that might have had such a removal."""
 
-    def refusal(self, removals: Sequence[Removal], *, examined: int, bucket_is_empty: bool) -> str:
+    def refusal(
+        self,
+        removals: Sequence[Removal],
+        *,
+        examined: Mapping[str, int],
+        bucket_is_empty: bool,
+    ) -> str:
         """Why nothing may be removed; ``""`` when it may."""
         kinds = Counter(one.kind for one in removals)
         if bucket_is_empty and kinds["record"]:
@@ -52,11 +58,11 @@ class RemovalLimits:
                 "the bucket has no folder at all, so nothing is removed: is it the right one? "
                 "If it is, remove its records by hand"
             )
-        allowed = min(self.count, max(FEW, int(self.share * examined)))
         for kind, count in kinds.items():
+            allowed = min(self.count, max(FEW, int(self.share * examined[kind])))
             if count > allowed:
                 return (
-                    f"{count} {kind}s would be removed, but of {examined} assets examined only "
+                    f"{count} {kind}s would be removed, but of {examined[kind]} assets examined only "
                     f"{allowed} may be (max_removals {self.count}, max_removal_share "
                     f"{self.share:g}): look at the plan, then raise the limits for one run"
                 )
@@ -84,22 +90,19 @@ def remove(
     collections: Mapping[Generation, RecordStore],
     *,
     limits: RemovalLimits,
-    examined: int,
+    examined: Mapping[str, int],
     bucket_is_empty: bool,
-    journals: Sequence[str] = (),
 ) -> RemovalReport:
     """Carry out the proposed removals of one bucket, or say why not.
 
     Args:
-        examined: assets that all slices of the bucket looked at.
+        examined: kind of removal → assets that all slices of the bucket looked at for such ones.
         bucket_is_empty: whether the bucket had no folder when the run was planned.
-        journals: keys that *at.journal* writes to, for the report; it may grow meanwhile.
     """
     refused = limits.refusal(removals, examined=examined, bucket_is_empty=bucket_is_empty)
     results = _Results()
     if refused:
         logger.error("%s: no removals: %s", at.bucket, refused)
-        results.failed = dict.fromkeys((one.asset for one in removals), f"not removed: {refused}")
     elif not at.dry_run:
         for generation, records in collections.items():
             own = [one for one in removals if one.generation is generation]
@@ -115,7 +118,6 @@ def remove(
         removed=dict(sorted(results.removed.items())),
         failed=results.failed,
         skipped=results.skipped,
-        journals=tuple(journals),
     )
 
 
@@ -131,11 +133,12 @@ def _remove_records(
             results.fail(removal, error)
     states = {removal.asset: _state(removal, records) for removal in gone}
     found = records.find_by_id([state.record_id for state in states.values()])
-    by_asset = {str(_place(record["location"])): record for record in found}
     going: list[tuple[Removal, RecordState]] = []
     entries: list[JournalEntry] = []
     for removal in gone:
-        record = by_asset.get(removal.asset)
+        # By the id: its location may be anything by now.
+        record_id = states[removal.asset].record_id
+        record = next((one for one in found if one["_id"] == record_id), None)
         if record is None:
             results.removed["records_removed"] += 1  # by an earlier try of this task, or by hand
         elif RecordState.of(record) != states[removal.asset]:
@@ -162,7 +165,7 @@ def _remove_records(
 
 
 def _prove_gone(removal: Removal, at: Workplace) -> AssetflowError | None:
-    place = _place(removal.asset)
+    place = AssetLocation.parse(removal.asset)
     try:
         if at.store.has_objects(place.bucket, place.key_prefix):
             return PreconditionFailed(f"{place} has objects again")
@@ -176,14 +179,17 @@ def _remove_files(
 ) -> None:
     """Delete root files; each was copied before, and is written down as well."""
     states = {removal.key: _state(removal, records) for removal in batch if removal.state}
-    now = records.find_states([state.record_id for state in states.values()]) if states else {}
-    current = {state.record_id: state for state in now.values()}
+    current = (
+        [*records.find_states([state.record_id for state in states.values()]).values()]
+        if states
+        else []
+    )
     entries: list[JournalEntry] = []
     going: list[Removal] = []
     contents = at.in_threads(lambda one: _read(one, at), batch)
     for removal, content in zip(batch, contents, strict=True):
         state = states.get(removal.key)
-        if state is not None and current.get(state.record_id) != state:
+        if state is not None and state not in current:
             results.skipped[removal.asset] = f"{CHANGED} (its record changed)"
         elif isinstance(content, NotFound) and not isinstance(content, BucketNotFound):
             results.removed["core_files_removed"] += 1  # by an earlier try of this task, or by hand
@@ -226,7 +232,3 @@ def _delete(removal: Removal, at: Workplace) -> AssetflowError | None:
 def _state(removal: Removal, records: RecordStore) -> RecordState:
     query = records.from_json(removal.state)
     return RecordState(query["_id"], query["location"], query["last_modified"])
-
-
-def _place(text: str) -> AssetLocation:
-    return AssetLocation.parse(text)

@@ -3,7 +3,10 @@
 Each slice of a bucket leaves a :class:`SliceReport` in the runs bucket, the removals of a bucket leave a
 :class:`RemovalReport`, and the end of the run puts them together to a :class:`RunReport`::
 
-    asked = done + unchanged + skipped + failed        (of assets)
+    asked = done + unchanged + skipped + failed        (assets)
+
+An asset is asked about when its record is compared with its files, or when its folder has no record. A folder
+that has one is only looked up, and counted apart.
 
 Removals are decided on for the whole bucket at once, so a slice only proposes them: its line is *pending*
 until the removals have been carried out or refused.
@@ -12,7 +15,7 @@ until the removals have been carried out or refused.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -23,7 +26,15 @@ from include.assets.core_files import Generation
 from include.errors import RunIncomplete
 
 FAILURES_SHOWN = 20
-"""In the log and in the error that ends a run; the report in the runs bucket has all of them."""
+"""In the log and in the error that ends a run."""
+
+LINES_KEPT = 2_000
+"""In the run's report; each slice's own report has all of its lines."""
+
+FAILURES_KEPT = 10_000
+
+REASONS_KEPT = 1_000
+"""Reasons name keys, so that there may be as many as assets."""
 
 
 class Half(StrEnum):
@@ -61,6 +72,9 @@ class Slice(_Value):
 
     size: int
     """Records or prefixes in it."""
+
+    planned_at: datetime | None = None
+    """When the plan was made that it belongs to: a cleared run shares its work out anew."""
 
     generation: Generation | None = None
     """Of records; a folder may be of any."""
@@ -131,6 +145,9 @@ class RemovalReport(_Value):
     refused: str = ""
     """Why nothing was removed; ``""`` when the limits allowed it."""
 
+    planned_at: datetime | None = None
+    """When the plan was made whose slices proposed them."""
+
     proposed: dict[str, int] = Field(default_factory=dict)
     """``record`` or ``file`` → how many the slices proposed."""
 
@@ -158,6 +175,9 @@ class BucketReport(_Value):
     unchanged: int = 0
     skipped: int = 0
     failed: int = 0
+    folders_known: int = 0
+    """Folders that have a record."""
+
     cases: dict[str, int] = Field(default_factory=dict)
     counts: dict[str, int] = Field(default_factory=dict)
     drift: int = 0
@@ -175,7 +195,7 @@ class BucketReport(_Value):
 
     @property
     def asked(self) -> int:
-        """Assets looked at."""
+        """Assets whose record was compared with their files, and folders without a record."""
         return self.done + self.unchanged + self.skipped + self.failed
 
 
@@ -188,15 +208,23 @@ class RunReport(_Value):
     ended_at: datetime
     buckets: tuple[BucketReport, ...]
     failed: dict[str, str] = Field(default_factory=dict)
-    """Asset, or bucket, → reason."""
+    """Bucket, slice or asset → reason, in this order; the first :data:`FAILURES_KEPT`."""
+
+    failed_total: int | None = None
+    """All of them; None in older reports, which counted only those that they hold."""
 
     skipped: dict[str, int] = Field(default_factory=dict)
-    """Reason → how many."""
+    """Reason → how many; the most frequent."""
 
     lines: tuple[Line, ...] = ()
     """The first of all buckets; every slice's own report has all of its lines."""
 
     lines_total: int = 0
+
+    @property
+    def failures(self) -> int:
+        """How many assets, slices and buckets failed."""
+        return len(self.failed) if self.failed_total is None else self.failed_total
 
     def raise_if_incomplete(self) -> None:
         """Turn the run red when anything failed.
@@ -207,12 +235,12 @@ class RunReport(_Value):
         if not self.failed:
             return
         shown = list(self.failed.items())[:FAILURES_SHOWN]
-        more = len(self.failed) - len(shown)
-        rest = [f"  … and {more} more; all are in the report"] if more else []
+        more = self.failures - len(shown)
+        rest = [f"  … and {more} more; the report has them"] if more else []
         asked = sum(bucket.asked for bucket in self.buckets)
         raise RunIncomplete(
             "\n".join([
-                f"{len(self.failed)} failed, of {asked} assets in "
+                f"{self.failures} failed, of {asked} assets in "
                 f"{', '.join(bucket.bucket for bucket in self.buckets) or 'no bucket'}:",
                 *(f"  - {item}: {reason}" for item, reason in shown),
                 *rest,
@@ -261,6 +289,9 @@ def settle(line: Line, removals: RemovalReport | None) -> Line:
         return line.model_copy(
             update={"outcome": Outcome.FAILED, "reason": "its removals were not carried out"}
         )
+    if removals.refused:
+        reason = f"not removed: {removals.refused}"
+        return line.model_copy(update={"outcome": Outcome.FAILED, "reason": reason})
     if line.asset in removals.failed:
         reason = removals.failed[line.asset]
         return line.model_copy(update={"outcome": Outcome.FAILED, "reason": reason})
@@ -270,6 +301,17 @@ def settle(line: Line, removals: RemovalReport | None) -> Line:
     return line.model_copy(update={"outcome": Outcome.DONE})
 
 
+def examined_by_kind(slices: Iterable[SliceReport]) -> dict[str, int]:
+    """Kind of removal → how many assets were looked at of which such a one may be proposed."""
+    of_records = new_folders = 0
+    for found in slices:
+        if found.slice.half is Half.RECORDS:
+            of_records += found.examined
+        else:
+            new_folders += found.examined - found.unchanged
+    return {"record": of_records, "file": of_records + new_folders}
+
+
 def bucket_report(
     bucket: str,
     slices: Iterable[SliceReport],
@@ -277,52 +319,97 @@ def bucket_report(
     *,
     full_pass: bool,
     problem: str = "",
-) -> tuple[BucketReport, list[Line]]:
-    """One bucket's counts, and its lines with the pending ones settled."""
+    each: Callable[[Line], object] = lambda _: None,
+) -> BucketReport:
+    """One bucket's counts.
+
+    Args:
+        slices: taken one at a time, so that memory holds the lines of one.
+        each: is given every line, the pending ones settled.
+    """
     outcomes: Counter[Outcome] = Counter()
     cases: Counter[str] = Counter()
     counts: Counter[str] = Counter(removals.removed if removals else {})
-    lines: list[Line] = []
+    drift = folders_known = 0
+    found_at: datetime | None = None
+    left_at: datetime | None = None
     for found in slices:
-        outcomes[Outcome.UNCHANGED] += found.unchanged
+        if found.slice.half is Half.PREFIXES:
+            folders_known += found.unchanged
+        else:
+            outcomes[Outcome.UNCHANGED] += found.unchanged
         cases.update(found.cases)
         counts.update(found.counts)
-        settled = [settle(line, removals) for line in found.lines]
-        outcomes.update(line.outcome for line in settled if line.outcome is not Outcome.UNCHANGED)
-        lines += settled
-    drifted = [line for line in lines if line.steps]
-    left = [line for line in drifted if line.outcome is not Outcome.DONE]
-    left += [line for line in lines if line.outcome is Outcome.FAILED and not line.steps]
-    return (
-        BucketReport(
-            bucket=bucket,
-            full_pass=full_pass,
-            done=outcomes[Outcome.DONE],
-            unchanged=outcomes[Outcome.UNCHANGED],
-            skipped=outcomes[Outcome.SKIPPED],
-            failed=outcomes[Outcome.FAILED],
-            cases=dict(sorted(cases.items())),
-            counts=dict(sorted(counts.items())),
-            drift=len(drifted),
-            oldest_found_at=_oldest(drifted),
-            oldest_left_at=_oldest(left),
-            removals_refused=removals.refused if removals else "",
-            problem=problem,
-        ),
-        lines,
+        for line in found.lines:
+            one = settle(line, removals)
+            each(one)
+            outcomes[one.outcome] += one.outcome is not Outcome.UNCHANGED
+            if one.steps:
+                drift += 1
+                found_at = _older(found_at, one.changed_at)
+            if one.outcome is Outcome.FAILED or (one.steps and one.outcome is not Outcome.DONE):
+                left_at = _older(left_at, one.changed_at)
+    return BucketReport(
+        bucket=bucket,
+        full_pass=full_pass,
+        done=outcomes[Outcome.DONE],
+        unchanged=outcomes[Outcome.UNCHANGED],
+        skipped=outcomes[Outcome.SKIPPED],
+        failed=outcomes[Outcome.FAILED],
+        folders_known=folders_known,
+        cases=dict(sorted(cases.items())),
+        counts=dict(sorted(counts.items())),
+        drift=drift,
+        oldest_found_at=found_at,
+        oldest_left_at=left_at,
+        removals_refused=removals.refused if removals else "",
+        problem=problem,
     )
 
 
-def failures(lines: Iterable[Line]) -> Iterator[tuple[str, str]]:
-    """Asset and reason of what failed."""
-    return ((line.asset, line.reason) for line in lines if line.outcome is Outcome.FAILED)
+class RunLines:
+    """What of the lines of a whole run goes into its report, however many there are."""
+
+    def __init__(self) -> None:
+        self.kept: list[Line] = []
+        self.total = 0
+        self._wholes: dict[str, str] = {}
+        self._assets: dict[str, str] = {}
+        self._assets_failed = 0
+        self._skipped: Counter[str] = Counter()
+
+    def add(self, line: Line) -> None:
+        """Another asset."""
+        self.total += 1
+        if len(self.kept) < LINES_KEPT:
+            self.kept.append(line)
+        if line.outcome is Outcome.FAILED:
+            self._assets_failed += 1
+            if len(self._assets) < FAILURES_KEPT:
+                self._assets[line.asset] = line.reason
+        elif line.outcome is Outcome.SKIPPED:
+            is_room = line.reason in self._skipped or len(self._skipped) < FAILURES_KEPT
+            self._skipped[line.reason if is_room else "for other reasons"] += 1
+
+    def fail(self, item: str, reason: str) -> None:
+        """A bucket, a slice or a task as a whole has failed."""
+        self._wholes[item] = reason
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """What failed, and why: buckets and slices, then the first assets."""
+        return dict(list((self._wholes | self._assets).items())[:FAILURES_KEPT])
+
+    @property
+    def failed_total(self) -> int:
+        """How much failed."""
+        return len(self._wholes) + self._assets_failed
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Why assets were skipped → how many, the most frequent reasons first."""
+        return dict(self._skipped.most_common(REASONS_KEPT))
 
 
-def count_reasons(lines: Iterable[Line]) -> Mapping[str, int]:
-    """How many assets were skipped for which reason, most frequent first."""
-    reasons = Counter(line.reason for line in lines if line.outcome is Outcome.SKIPPED)
-    return dict(reasons.most_common())
-
-
-def _oldest(lines: Sequence[Line]) -> datetime | None:
-    return min((line.changed_at for line in lines if line.changed_at), default=None)
+def _older(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((moment for moment in (one, other) if moment is not None), default=None)

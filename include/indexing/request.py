@@ -118,8 +118,9 @@ FIELDS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
         "minimum": 1,
         "maximum": 200,
         "title": "Shares",
-        "description": "Tasks that a bucket's records, and its folders, are shared out to at most. None gets "
-        "fewer than 1,000 or more than 10,000.",
+        "description": "Tasks that the records of a generation, and the folders, of a bucket are shared out "
+        "to. None gets fewer than 500 records or 1,000 folders, or more than 10,000; above 200,000 there "
+        "are more tasks.",
         "section": _RARELY_NEEDED,
     },
     "copy_original_md_subdir": {

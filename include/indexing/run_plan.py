@@ -20,6 +20,9 @@ class BucketPlan(BaseModel):
     full_pass: bool = False
     """Whether every record is examined."""
 
+    since: datetime | None = None
+    """From when on records must have changed to be examined; None: all are."""
+
     is_empty: bool = False
     """Whether the bucket had no folder at all."""
 

@@ -3,7 +3,8 @@
 A share holds what it is about, a few tens of bytes per asset: locations as the records spell them, or names
 of folders. So nothing is counted out by position while others add and remove, nothing is examined twice and
 nothing is missed. How large the shares are to be is known only when there are no more names; until then names
-are held back, but never more than :data:`HELD`, however large the bucket.
+are held back, but never more than :data:`HELD`, however large the bucket. Where dates count, the names of
+what changed since then are remembered as well, for what changes meanwhile comes twice.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from include.assets.core_files import Generation
 from include.assets.location import AssetLocation
 from include.assets.record import iso_moment
 from include.indexing.report import Half, Slice
+from include.indexing.workplace import in_batches
 
 SMALLEST = {Half.RECORDS: 500, Half.PREFIXES: 1_000}
 """Assets in one share, unless there are fewer: a task has a price of its own.
@@ -31,6 +33,9 @@ LARGEST = 10_000
 
 HELD = 200_000
 """Names held back to see whether there are more: some 25 MiB. With more, shares are as large as may be."""
+
+LOOKED_UP = 200
+"""Names that are asked about at a time."""
 
 Share = tuple[Slice, list[str]]
 
@@ -70,7 +75,12 @@ def share_records(
     """
     if only:
         places = [AssetLocation(bucket, name) for name in dict.fromkeys(only)]
-        known = records.known_locations(places)
+        # So many at a time are looked for one by one: these are no neighbours.
+        known = {
+            place
+            for batch in in_batches(places, LOOKED_UP)
+            for place in records.known_locations(batch)
+        }
         locations: Iterable[str] = [str(place) for place in places if place in known]
     else:
         moment = None if since is None else iso_moment(since)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from include.errors import (
     AssetflowError,
     BucketNotFound,
     NotFound,
+    PermanentError,
     PreconditionFailed,
     RecordChanged,
 )
@@ -22,6 +24,8 @@ from include.indexing.asset_files import FolderLister
 from include.indexing.changes import AssetStore, read_listed
 from include.indexing.plan import FileWrite
 from include.indexing.report import Outcome
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -142,6 +146,17 @@ def outcome_of(error: AssetflowError) -> tuple[Outcome, str]:
     if is_change and not isinstance(error, BucketNotFound):
         return Outcome.SKIPPED, f"{CHANGED} ({error})"
     return Outcome.FAILED, f"{type(error).__name__}: {error}"
+
+
+def failure_of(subject: object, error: Exception) -> AssetflowError:
+    """What made one asset fail, as an error that stops no other asset.
+
+    What nobody foresaw is logged with where it happened.
+    """
+    if isinstance(error, AssetflowError):
+        return error
+    logger.error("%s: an unforeseen error", subject, exc_info=error)
+    return PermanentError(f"unforeseen: {type(error).__name__}: {error}; the log says where")
 
 
 def raise_if_all_alike(errors: Sequence[AssetflowError | None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from include.errors import AssetflowError, RunIncomplete, TransientError
+from include.errors import AssetflowError, MalformedAnswer, RunIncomplete, TransientError
 from include.hooks.docdb import docdb_hook
 from include.hooks.parameter_store import ParameterStoreHook
 from include.operators.base import is_active, is_last_try
@@ -54,7 +54,6 @@ class PlanIndexRunOperator(IndexOperator):
             request=request,
             buckets=buckets,
         )
-        self.runs_bucket.write(plan_key(dag_run.dag_id, plan.run_key), plan.model_dump(mode="json"))
         slices = list(plan.slices)
         self.log.info("%d slices in %d buckets", len(slices), len(buckets))
         if len(slices) > MOST_SLICES:
@@ -62,6 +61,7 @@ class PlanIndexRunOperator(IndexOperator):
                 f"{len(slices)} slices are more than the {MOST_SLICES} that one run can have; "
                 "index fewer buckets in a run"
             )
+        self.runs_bucket.write(plan_key(dag_run.dag_id, plan.run_key), plan.model_dump(mode="json"))
         return [{"slice_name": one.name} for one in slices]
 
     def request(self, context: Context) -> IndexRequest:
@@ -112,15 +112,15 @@ class PlanIndexRunOperator(IndexOperator):
         from include.indexing.slices import share_prefixes, share_records, since_when
 
         store = self.asset_store.client
-        first = next(store.iterate_folders(bucket), [])
+        is_empty = next((False for names in store.iterate_folders(bucket) if names), True)
         if not request.dry_run:
             acquire(self.runs_bucket, IndexedBucket(bucket), identity(context), is_active)
         lookback_days = request.lookback_days
-        history = read_history(self.runs_bucket, bucket)
-        if context["dag_run"].run_type == "scheduled" and history.is_full_pass_due(
-            request.full_pass_days, now
+        if context["dag_run"].run_type == "scheduled" and self.is_full_pass_due(
+            bucket, request, now
         ):
             lookback_days = None
+        since = since_when(lookback_days, now)
         slices: list[Slice] = []
         if request.run_docdb_sync:
             for generation in request.schema_generations:
@@ -128,31 +128,41 @@ class PlanIndexRunOperator(IndexOperator):
                     bucket,
                     generation,
                     docdb_hook(generation).bulk,
-                    since=since_when(lookback_days, now),
+                    since=since,
                     at_most=request.n_partitions,
                     only=request.assets,
                 )
-                slices += (self.keep_slice(one, about, context) for one, about in shares)
+                slices += (self.keep_slice(one, about, now, context) for one, about in shares)
         if request.run_s3_sync:
             shares = share_prefixes(
                 bucket, store, at_most=request.n_partitions, only=request.assets
             )
-            slices += (self.keep_slice(one, about, context) for one, about in shares)
+            slices += (self.keep_slice(one, about, now, context) for one, about in shares)
         return BucketPlan(
             bucket=bucket,
             full_pass=lookback_days is None and request.run_docdb_sync and not request.assets,
-            is_empty=not first,
+            since=since,
+            is_empty=is_empty,
             busy=self.busy_assets(bucket),
             slices=tuple(slices),
         )
 
-    def keep_slice(self, one: Slice, about: list[str], context: Context) -> Slice:
+    def is_full_pass_due(self, bucket: str, request: IndexRequest, now: datetime) -> bool:
+        """Whether it is time to examine every record; a history that cannot be read does not say so."""
+        try:
+            history = read_history(self.runs_bucket, bucket)
+        except MalformedAnswer as error:
+            self.log.error("%s: no full pass is made: %s", bucket, error)  # noqa: TRY400  its own words do
+            return False
+        return history.is_full_pass_due(request.full_pass_days, now, request.schema_generations)
+
+    def keep_slice(self, one: Slice, about: list[str], now: datetime, context: Context) -> Slice:
         """Write down what a slice is about."""
         from include.clients.runs_bucket import slice_key
 
         key = slice_key(context["dag_run"].dag_id, run_key(context), one.name)
         self.runs_bucket.write(key, about)
-        return one
+        return one.model_copy(update={"planned_at": now})
 
     def busy_assets(self, bucket: str) -> frozenset[str]:
         """Names of the assets that an active run holds."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.errors import AssetflowError, RunIncomplete, TransientError
-from include.operators.indexing import IndexOperator, collections, read_found
+from include.operators.indexing import Examined, IndexOperator, collections
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.indexing.report import RemovalReport
+    from include.indexing.report import Removal, RemovalReport, SliceReport
     from include.indexing.run_plan import BucketPlan, IndexPlan
 
 
@@ -29,11 +29,14 @@ class RemoveMissingOperator(IndexOperator):
         plan = self.find_plan(context)
         if plan is None:
             raise AirflowSkipException("nothing was planned")
+        examined = Examined(self.runs_bucket, plan, context)
+        if not examined.is_planned:
+            raise AirflowSkipException("nothing was planned")
         results: dict[str, Any] = {}
         problems: list[str] = []
         for bucket in plan.buckets.values():
             try:
-                report = self.remove(plan, bucket, context)
+                report = self.remove(plan, bucket, examined, context)
             except TransientError:
                 raise
             except AssetflowError as error:
@@ -46,32 +49,48 @@ class RemoveMissingOperator(IndexOperator):
             raise RunIncomplete("\n".join(problems))
         return results
 
-    def remove(self, plan: IndexPlan, bucket: BucketPlan, context: Context) -> RemovalReport | None:
+    def remove(
+        self, plan: IndexPlan, bucket: BucketPlan, examined: Examined, context: Context
+    ) -> RemovalReport | None:
         """Removals of one bucket; None when none are proposed.
 
         Raises:
             RunIncomplete: some slice was not examined, so nothing may be concluded.
         """
-        from include.clients.runs_bucket import removals_key
+        from include.clients.runs_bucket import journal_key, removals_key
         from include.indexing.removal import RemovalLimits, remove
+        from include.indexing.report import RemovalReport, examined_by_kind
 
-        found = read_found(self.runs_bucket, bucket, context)
-        proposals = [one for report in found for one in report.removals]
+        dag_id = context["dag_run"].dag_id
+        key = removals_key(dag_id, plan.run_key, bucket.bucket)
+        proposals: list[Removal] = []
+        counted: list[SliceReport] = []
+        for found in examined.reports(bucket):
+            proposals += found.removals
+            counted.append(found.model_copy(update={"lines": (), "removals": ()}))
         if not proposals:
+            if self.runs_bucket.find(key) is not None:  # before the run was cleared there were some
+                empty = RemovalReport(bucket=bucket.bucket, dry_run=plan.request.dry_run)
+                self.runs_bucket.write(key, empty.model_dump(mode="json"))
             return None
-        if len(found) < len(bucket.slices):
-            lost = len(bucket.slices) - len(found)
+        if len(counted) < len(bucket.slices):
+            lost = len(bucket.slices) - len(counted)
             raise RunIncomplete(f"nothing is removed: {lost} of its slices were not examined")
-        keys: list[str] = []
+        journal = f"{bucket.bucket}-removals"
         report = remove(
             proposals,
-            self.workplace(plan, bucket.bucket, self.journal(context, bucket.bucket, keys)),
+            self.workplace(plan, bucket.bucket, self.journal(context, journal, [])),
             collections(plan.request.schema_generations),
             limits=RemovalLimits(plan.request.max_removals, plan.request.max_removal_share),
-            examined=sum(report.examined for report in found),
+            examined=examined_by_kind(counted),
             bucket_is_empty=bucket.is_empty,
-            journals=keys,
         )
-        key = removals_key(context["dag_run"].dag_id, plan.run_key, bucket.bucket)
+        # Also what earlier tries wrote down.
+        journals = self.runs_bucket.list_keys(
+            journal_key(dag_id, plan.run_key, journal).removesuffix(".json")
+        )
+        report = report.model_copy(
+            update={"journals": tuple(journals), "planned_at": plan.started_at}
+        )
         self.runs_bucket.write(key, report.model_dump(mode="json"))
         return report

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from include.errors import AssetflowError, NotFound
+from include.errors import NotFound
 from include.hooks.docdb import docdb_hook
 from include.operators.indexing import IndexOperator, collections, is_claimed
 from include.settings import settings
@@ -54,7 +54,7 @@ class IndexSliceOperator(IndexOperator):
                 report = self.sync_records(plan, one, about, context)
             else:
                 report = self.sync_prefixes(plan, one, about, context)
-        except AssetflowError as error:
+        except Exception as error:
             # A task cannot read another's exception; the report tells it.
             reason = {"reason": f"{type(error).__name__}: {error}"}
             self.runs_bucket.write(failure_key(dag_id, key, one.name), reason)

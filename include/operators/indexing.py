@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from include.hooks.docdb import docdb_hook
-from include.operators.base import is_active
-from include.operators.runs import RunOperator, run_key
+from include.operators.base import PLAN_TASK_ID, is_active
+from include.operators.runs import RunOperator, task_states
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from include.indexing.report import SliceReport
     from include.indexing.run_plan import BucketPlan, IndexPlan
     from include.indexing.workplace import Workplace
+
+
+SLICE_TASK_ID = "index_slice"
 
 
 class IndexOperator(RunOperator):
@@ -72,11 +75,42 @@ def is_claimed(runs_bucket: RunsBucket, location: AssetLocation) -> bool:
     return holder is not None and is_active(holder.dag_id, holder.run_id)
 
 
-def read_found(runs_bucket: RunsBucket, bucket: BucketPlan, context: Context) -> list[SliceReport]:
-    """Reports of those slices of a bucket that were examined."""
-    from include.clients.runs_bucket import found_key
-    from include.indexing.report import SliceReport
+class Examined:
+    """What the slices of a run found, as far as Airflow says that they were examined.
 
-    dag_id, key = context["dag_run"].dag_id, run_key(context)
-    contents = (runs_bucket.find(found_key(dag_id, key, one.name)) for one in bucket.slices)
-    return [SliceReport.model_validate(content) for content in contents if content is not None]
+    A report alone is no proof: a run that is cleared may leave those of its earlier slices behind.
+    """
+
+    def __init__(self, runs_bucket: RunsBucket, plan: IndexPlan, context: Context) -> None:
+        self._runs_bucket = runs_bucket
+        self._dag_id = context["dag_run"].dag_id
+        self._plan = plan
+        self.states = task_states(context)
+        self.found: set[str] = set()
+        """Names of the slices whose report was given so far."""
+
+        self._done = {
+            one.name
+            for number, one in enumerate(plan.slices)
+            if self.states.get(f"{SLICE_TASK_ID}_{number}") == "success"
+        }
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether the plan is the one of this execution of the run."""
+        return self.states.get(PLAN_TASK_ID) == "success"
+
+    def reports(self, bucket: BucketPlan) -> Iterator[SliceReport]:
+        """Reports of those slices of a bucket that were examined, one in memory at a time."""
+        from include.clients.runs_bucket import found_key
+        from include.indexing.report import SliceReport
+
+        for one in bucket.slices:
+            if one.name not in self._done:
+                continue
+            key = found_key(self._dag_id, self._plan.run_key, one.name)
+            content = self._runs_bucket.find(key)
+            report = None if content is None else SliceReport.model_validate(content)
+            if report is not None and report.slice == one:
+                self.found.add(one.name)
+                yield report

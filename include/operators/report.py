@@ -17,6 +17,7 @@ from include.errors import (
 from include.hooks.code_ocean import CodeOceanHook
 from include.hooks.s3 import AssetStoreHook
 from include.operators.base import PLAN_TASK_ID, is_last_try, run_identity
+from include.operators.runs import task_states as all_states
 from include.operators.waiting import wait_here
 from include.settings import settings
 
@@ -260,9 +261,7 @@ def running_commands(plan: RunPlan) -> list[str]:
 
 def task_states(context: Context, *, without: str) -> dict[str, str | None]:
     """State of every task instance of the run but one; mapped ones as ``task_0``."""
-    ti = context["ti"]
-    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
-    ordered = sorted(states.items(), key=lambda entry: place_in_run(entry[0]))
+    ordered = sorted(all_states(context).items(), key=lambda entry: place_in_run(entry[0]))
     return {name: state for name, state in ordered if name != without}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -45,19 +46,33 @@ class RunOperator(BaseOperator):
         return None if content is None else json.dumps(content)
 
     def journal(self, context: Context, name: str, keys: list[str]) -> Callable[[Any], None]:
-        """Keeps entries in the runs bucket; notes the key of each object in *keys*."""
+        """Keeps entries, each with the moment, in the runs bucket; notes the key of each object in *keys*."""
+        from include.assets.record import iso_moment
         from include.clients.runs_bucket import journal_key
 
-        def keep(entries: Sequence[Mapping[str, Any]]) -> None:
+        def keep(entries: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
             text = json.dumps(entries, sort_keys=True)
             # Named after what it keeps: a second try that finds other content overwrites no journal.
             digits = hashlib.sha256(text.encode()).hexdigest()[:10]
             dag_run = context["dag_run"]
             key = journal_key(dag_run.dag_id, run_key(context), f"{name}-{digits}")
-            self.runs_bucket.write(key, json.loads(text))
+            moment = {"journalled_at": iso_moment(datetime.now(UTC))}
+            is_one = isinstance(entries, Mapping)
+            kept = json.loads(text)
+            kept = kept | moment if is_one else [one | moment for one in kept]
+            self.runs_bucket.write(key, kept)
             keys.append(key)
 
         return keep
+
+
+def task_states(context: Context) -> dict[str, str | None]:
+    """State of every task instance of the run; mapped ones as ``task_0``."""
+    ti = context["ti"]
+    states: dict[str, str | None] = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[
+        ti.run_id
+    ]
+    return states
 
 
 def run_key(context: Context) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from pymongo import MongoClient, monitoring
+from pymongo.errors import OperationFailure
 
 from include.assets.location import AssetLocation
 from include.assets.record_state import FieldChange, RecordState
@@ -74,7 +75,8 @@ def test_locations_of_one_bucket_only_however_alike_the_names(bulk: DocDbBulk, r
     fill(records, 3)
     for bucket in ("open-data", "open2", "ope"):
         records.insert_one({"location": str(place(1, bucket))})
-    records.insert_many([{"location": "s3://open"}, {"location": None}, {"location": 7}, {}][:1])
+    for odd in ({"location": "s3://open"}, {"location": None}, {"location": 7}):
+        records.insert_one(odd)
     assert sorted(bulk.iterate_locations("open")) == [str(place(n)) for n in range(3)]
 
 
@@ -200,3 +202,37 @@ def test_a_server_that_is_gone_is_unavailable():
         with pytest.raises(ServiceUnavailable):
             ask()
     client.close()
+
+
+class RefusingCommands:
+    """A collection whose server refuses a whole command for what is in one of its records."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.commands = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def with_options(self, **options: Any) -> RefusingCommands:
+        self._inner = self._inner.with_options(**options)
+        return self
+
+    def bulk_write(self, operations: Any, **options: Any) -> Any:
+        self.commands += 1
+        if any("too deep" in str(one) for one in operations):
+            raise OperationFailure("nested too deeply", 15)
+        return self._inner.bulk_write(operations, **options)
+
+
+@pytest.mark.parametrize("bad", [{3}, {0, 7}, set(range(8))], ids=str)
+def test_a_command_that_is_refused_for_one_record_stores_the_others(records: Any, bad: set[int]):
+    refusing = RefusingCommands(records)
+    bulk = DocDbBulk(refusing)  # type: ignore[arg-type]
+    errors = bulk.insert_records([
+        {"_id": n, "location": str(place(n)), "text": "too deep" if n in bad else ""}
+        for n in range(8)
+    ])
+    assert {n for n, error in enumerate(errors) if error} == bad
+    assert all(isinstance(errors[n], RecordRefused) for n in bad)
+    assert {one["_id"] for one in records.find({})} == set(range(8)) - bad

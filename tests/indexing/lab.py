@@ -20,7 +20,14 @@ from include.clients.s3_folders import S3Folders
 from include.indexing.prefixes import PrefixSync
 from include.indexing.records import RecordSync
 from include.indexing.removal import RemovalLimits, remove
-from include.indexing.report import BucketReport, Line, RemovalReport, SliceReport, bucket_report
+from include.indexing.report import (
+    BucketReport,
+    Line,
+    RemovalReport,
+    SliceReport,
+    bucket_report,
+    examined_by_kind,
+)
 from include.indexing.slices import share_prefixes, share_records
 from include.indexing.workplace import Workplace
 from tests.s3_clients import boto_session, s3_client
@@ -166,7 +173,7 @@ class Lab:
         strict = s3_client(self.server, self.endpoint_url)
         collections = {one: self.collection(one) for one in (*generations, *Generation)}
         found = []
-        is_empty = not next(strict.iterate_folders(self.bucket), [])
+        is_empty = next((False for names in strict.iterate_folders(self.bucket) if names), True)
         shares = [
             (generation, one, about)
             for generation in generations
@@ -198,10 +205,13 @@ class Lab:
             at,
             collections,
             limits=limits,
-            examined=sum(report.examined for report in found),
+            examined=examined_by_kind(found),
             bucket_is_empty=is_empty,
         )
-        report, lines = bucket_report(self.bucket, found, removals, full_pass=since is None)
+        lines: list[Line] = []
+        report = bucket_report(
+            self.bucket, found, removals, full_pass=since is None, each=lines.append
+        )
         return Ran(found, removals, report, lines)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from include.assets.stored_object import Folder
 from include.errors import AssetflowError, ServiceUnavailable
 from include.indexing.removal import RemovalLimits
 from tests.indexing.lab import Lab, Ran
@@ -20,12 +22,12 @@ STRIDE = 41
 """Each kind of fault meets one request in so many, each from another one on; 7 takes seven minutes."""
 
 ASSETS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
-    # name: (fields of its record or None, files)
+    # name: (fields of its record or None, files); no content is there twice, so that each can be missed
     "changed": ({"subject": {"a": 2}}, {"subject.json": {"a": 1}}),
-    "lacking": ({}, {"subject.json": {"a": 1}, "rig.json": b'{"cut'}),
+    "lacking": ({}, {"subject.json": {"a": 11}, "rig.json": b'{"cut'}),
     "emptied": (
         {"subject": None},
-        {"subject.json": {"a": 3}, "original_metadata/subject.20200101.json": {"a": 1}},
+        {"subject.json": {"a": 3}, "original_metadata/subject.20200101.json": {"a": 31}},
     ),
     "new": ({"rig": {"b": 1}}, {"data.bin": b"x"}),
     "derived": (
@@ -136,14 +138,16 @@ def test_a_fault_of_s3_at_any_request(proxied: tuple[Lab, FaultProxy], place: in
         or kind in {"403", "503", "no answer", "half an answer"}
     ],
 )
-def test_an_s3_that_always_answers_so_removes_and_writes_nothing(
+def test_an_s3_that_answers_so_of_every_asset_removes_and_writes_nothing(
     proxied: tuple[Lab, FaultProxy], kind: str
 ):
     lab, proxy = proxied
     scene(lab)
     files, records = lab.objects(), lab.records()
-    proxy.add(Fault(**FAULTS[kind]))
+    # The two listings of the bucket itself are right, or nothing would be looked at.
+    proxy.add(Fault(skip=2, **FAULTS[kind]))
     attempt(lab)
+    assert len(proxy.requests) > 2
     assert (lab.objects(), lab.records()) == (files, records)
 
 
@@ -383,3 +387,80 @@ def test_a_record_that_is_made_meanwhile_wins_over_ours(lab: Lab):
     assert [record["_id"] for record in lab.records().values()] == ["theirs"]
     lab.run()
     assert lab.run().lines == []
+
+
+def test_a_record_that_changes_while_its_files_are_looked_at_is_left_for_the_next_run(lab: Lab):
+    """Its files would be written with what it said before."""
+    lab.record("one", subject={"a": 2})
+    lab.put("one", {"data.bin": b"x"})
+
+    def change() -> None:
+        lab.v1.update_one({}, {"$set": {"subject": {"by": "somebody"}, "last_modified": "2026"}})
+
+    lab.wrap_lister = interfering(lab, "list_folder", change)
+    ran = lab.run(halves=["records"])
+    line = ran.line("one")
+    assert line is not None
+    assert (line.outcome, ran.report.drift) == ("skipped", 1)
+    assert ran.report.oldest_left_at is not None
+    assert lab.objects("one") == {"data.bin": b"x"}
+
+
+def test_a_record_that_is_made_while_its_folder_is_looked_at_stays_the_only_one(lab: Lab):
+    """With the id that the folder's aggregate has, and no index that would refuse a second."""
+    lab.put("one", {"metadata.nd.json": {"_id": "ours", "location": lab.location("one"), "a": 1}})
+    lab.wrap_lister = interfering(lab, "list_folder", lambda: lab.record("one", _id="ours"))
+    ran = lab.run(halves=["prefixes"])
+    line = ran.line("one")
+    assert line is not None
+    assert line.outcome == "skipped"
+    assert lab.v1.count_documents({}) == 1
+
+
+def test_a_copy_that_half_a_listing_left_out_is_no_reason_to_take_a_value_back(lab: Lab):
+    """Somebody has emptied the field: with a copy its root file goes, without one the record takes it over."""
+    record, files = ASSETS["emptied"]
+    lab.record("one", **(record or {}))
+    lab.put("one", files | {"original_metadata/rig.20200101.json": b"{}"})
+
+    def around(inner: Any) -> Any:
+        class Cut:
+            def list_folder(self, prefix: str) -> Folder:
+                found = inner.list_folder(prefix)
+                objects = {
+                    name: one for name, one in found.objects.items() if "subject.2020" not in name
+                }
+                return replace(found, objects=objects)
+
+        return Cut()
+
+    lab.wrap_lister = around
+    ran = lab.run(halves=["records"])
+    line = ran.line("one")
+    assert line is not None
+    assert (line.outcome, lab.records()[lab.location("one")]["subject"]) == ("skipped", None)
+
+
+@pytest.mark.parametrize("half", ["records", "prefixes"])
+def test_an_error_that_nobody_foresaw_fails_one_asset_and_no_other(lab: Lab, half: str):
+    for name in ("bad", "good"):
+        lab.put(name, {"metadata.nd.json": {"location": lab.location(name), "a": name}})
+        if half == "records":
+            lab.record(name)
+
+    def around(inner: Any) -> Any:
+        class Failing:
+            def list_folder(self, prefix: str) -> Folder:
+                if "bad" in prefix:
+                    raise ZeroDivisionError("in a library")
+                return inner.list_folder(prefix)
+
+        return Failing()
+
+    lab.wrap_lister = around
+    ran = lab.run(halves=[half])
+    assert list(ran.failed) == [lab.location("bad")]
+    assert "ZeroDivisionError: in a library" in ran.failed[lab.location("bad")]
+    good = ran.line("good")
+    assert good is not None
+    assert good.outcome == "done"

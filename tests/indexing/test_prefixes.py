@@ -59,14 +59,14 @@ def test_a_folder_with_a_record_of_any_generation_is_never_rebuilt(
         lab.put(NAME, {"metadata.nd.json": aggregate(lab)})
     before = lab.objects()
     ran = lab.run(halves=["prefixes"])
-    assert (lab.objects(), ran.report.unchanged, ran.lines) == (before, 1, [])
+    assert (lab.objects(), ran.report.folders_known, ran.lines) == (before, 1, [])
 
 
 @pytest.mark.parametrize("spelling", ["s3://{}/{}/", "s3://{}//{}"])
 def test_a_record_is_known_however_it_spells_its_location(lab: Lab, spelling: str):
     lab.record(location=spelling.format(lab.bucket, NAME))
     lab.put(NAME, {"metadata.nd.json": aggregate(lab)})
-    assert lab.run(halves=["prefixes"]).report.unchanged == 1
+    assert lab.run(halves=["prefixes"]).report.folders_known == 1
     assert len(lab.records()) == 1
 
 
@@ -380,3 +380,19 @@ def test_objects_at_the_top_and_nameless_folders_are_no_assets(lab: Lab):
 def test_an_empty_bucket_is_no_failure(lab: Lab):
     ran = lab.run()
     assert (ran.slices, ran.report.asked, ran.failed) == ([], 0, {})
+
+
+@pytest.mark.parametrize("content", [[1, 2], 5, False, "text", None], ids=str)
+@pytest.mark.parametrize("version", ["1.0.4", "2.0.3"])
+def test_a_core_file_that_is_no_object_goes_into_the_record_as_it_stands(
+    lab: Lab, version: str, content: Any
+):
+    """It makes the metadata invalid, and stops neither this folder nor the others."""
+    for name in (NAME, "another"):
+        lab.put(name, {"data_description.json": {**DERIVED, "schema_version": version}})
+    lab.put(NAME, {"processing.json": content})
+    ran = lab.run(halves=["prefixes"], generations=[V1, V2])
+    assert ran.failed == {}
+    collection = lab.v2 if version.startswith("2") else lab.v1
+    assert lab.records(collection)[lab.location()]["processing"] == content
+    assert lab.location("another") in lab.records(collection)

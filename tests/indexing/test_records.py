@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from include.assets.core_files import CORE_FIELDS, Generation
+from include.assets.record import iso_moment
+from include.errors import RecordRefused
 from include.indexing.plan import CASES, Presence
 from tests.indexing.lab import NAME, Lab, text
 
@@ -296,7 +299,7 @@ def test_a_run_of_the_first_generation_leaves_records_of_the_second_alone(lab: L
     ran = lab.run(generations=[Generation.V1])
     assert lab.objects() == before
     assert lab.records() == {}
-    assert ran.report.unchanged == 1
+    assert ran.report.folders_known == 1
 
 
 def test_files_follow_the_elder_record_where_both_generations_have_one(lab: Lab):
@@ -351,3 +354,71 @@ def test_a_dry_run_tells_everything_and_writes_nothing(lab: Lab):
     assert gone.steps == ("remove its record: nothing is left of the asset in S3",)
     assert other.steps[0] == "insert a record made of its core files"
     assert lab.journal == []
+
+
+def test_of_an_asset_that_is_gone_the_records_of_both_generations_go_in_one_run(lab: Lab):
+    lab.put("other", {"data.bin": b"x"})
+    for collection in (lab.v1, lab.v2):
+        lab.add(collection, NAME)
+    both = [Generation.V1, Generation.V2]
+    assert lab.run(generations=both, halves=["records"]).removals.removed == {"records_removed": 2}
+    assert lab.run(generations=both, halves=["records"]).lines == []
+
+
+def test_a_record_that_cannot_be_fetched_fails_alone(lab: Lab):
+    for name in ("good", "unreadable"):
+        lab.record(name, subject=SUBJECT)
+        lab.put(name, {"data.bin": b"x"})
+
+    def around(inner: Any) -> Any:
+        class Refusing:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(inner, name)
+
+            def find_at(self, locations: Any) -> Any:
+                if lab.location("unreadable") in (wanted := list(locations)):
+                    raise RecordRefused("invalid UTF-8")
+                return inner.find_at(wanted)
+
+        return Refusing()
+
+    lab.wrap_records = around
+    ran = lab.run(halves=["records"])
+    assert ran.failed == {lab.location("unreadable"): "RecordRefused: invalid UTF-8"}
+    assert lab.objects("good")["subject.json"] == text(SUBJECT)
+
+
+@pytest.mark.parametrize("newest", ["the record", "the file"])
+def test_the_age_of_a_change_is_that_of_what_changed_last(lab: Lab, newest: str):
+    """An old record whose file somebody overwrote today is not years behind."""
+    now = datetime.now(UTC)
+    later = now + timedelta(days=1)
+    changed_at = iso_moment(later) if newest == "the record" else "2020-01-01T00:00:00.000000Z"
+    lab.record(subject=SUBJECT, last_modified=changed_at)
+    lab.put(NAME, {"subject.json": OTHER})
+    found_at = lab.run(halves=["records"]).report.oldest_found_at
+    assert found_at is not None
+    assert found_at == later if newest == "the record" else abs(found_at - now).total_seconds() < 60
+
+
+def test_removals_of_records_whatever_became_of_them_meanwhile(lab: Lab):
+    """One has an id that is an object, one has lost its location since it was looked at."""
+    lab.put("other", {"data.bin": b"x"})
+    lab.record("odd", _id={"a": 1})
+    lab.record("moved")
+
+    def around(inner: Any) -> Any:
+        class Moving:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(inner, name)
+
+            def find_by_id(self, ids: Any) -> Any:
+                lab.v1.update_one({"name": "moved"}, {"$set": {"location": None}})
+                return inner.find_by_id(ids)
+
+        return Moving()
+
+    lab.wrap_records = around
+    ran = lab.run(halves=["records"])
+    assert ran.removals.removed == {"records_removed": 1}
+    assert list(ran.removals.skipped) == [lab.location("moved")]

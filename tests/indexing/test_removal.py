@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -43,7 +44,8 @@ def proposals(records: int = 0, files: int = 0) -> list[Removal]:
 def test_the_limits(
     removals: list[Removal], examined: int, limits: tuple[int, float], *, is_refused: bool
 ):
-    refusal = RemovalLimits(*limits).refusal(removals, examined=examined, bucket_is_empty=False)
+    of = {"record": examined, "file": examined}
+    refusal = RemovalLimits(*limits).refusal(removals, examined=of, bucket_is_empty=False)
     assert bool(refusal) is is_refused
     if is_refused:
         assert "max_removals" in refusal
@@ -52,8 +54,19 @@ def test_the_limits(
 @pytest.mark.parametrize("records", [1, 5, 1000])
 def test_an_empty_bucket_keeps_all_its_records_whatever_the_limits(records: int):
     limits = RemovalLimits(10_000, 1.0)
-    assert limits.refusal(proposals(records), examined=records, bucket_is_empty=True)
-    assert not limits.refusal([], examined=0, bucket_is_empty=True)
+    assert limits.refusal(proposals(records), examined={"record": records}, bucket_is_empty=True)
+    assert not limits.refusal([], examined={}, bucket_is_empty=True)
+
+
+def test_folders_that_are_only_looked_up_allow_no_more_removals(lab: Lab):
+    """Of eleven records that changed all are gone: thousands of quiet folders say nothing about that."""
+    gone(lab, FEW + 1)
+    for number in range(400):
+        lab.record(f"quiet-{number}", last_modified="2020")
+    lab.put("", {f"quiet-{number}/data.bin": b"x" for number in range(400)})
+    ran = lab.run(since=datetime(2025, 1, 1, tzinfo=UTC))
+    assert ran.removals.refused
+    assert (len(ran.failed), ran.report.folders_known) == (FEW + 1, 400)
 
 
 def gone(lab: Lab, count: int) -> None:

@@ -14,7 +14,15 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.assets.claim import IndexedBucket, RunIdentity, acquire, claim_key
 from include.assets.core_files import Generation
 from include.assets.location import AssetLocation
-from include.clients.runs_bucket import found_key, history_key, plan_key, report_key
+from include.assets.record import iso_moment
+from include.clients.runs_bucket import (
+    found_key,
+    history_key,
+    plan_key,
+    removals_key,
+    report_key,
+)
+from include.clients.s3 import S3Client
 from include.errors import InvalidInput, RunIncomplete
 from include.hooks.docdb import docdb_hook
 from include.indexing.history import BucketHistory, HistoryRow
@@ -69,22 +77,37 @@ class IndexRun:
             dag_id=DAG_ID, run_id=run_id, run_after=RUN_AFTER, run_type=run_type
         )
         self.params = {**defaults(), **params}
+        self.states: dict[str, str | None] = {}
+        self._slices: list[dict[str, str]] = []
 
     def context(self, task_id: str) -> Any:
         ti = TaskInstance(task_id, try_number=4)  # the last try
+        ti.states = self.states
         return {"ti": ti, "dag_run": self.dag_run, "params": self.params}
 
+    def execute(self, operator: Any, instance: str) -> Any:
+        """Run one task instance; Airflow has its state afterwards."""
+        self.states[instance] = "failed"
+        answer = operator.execute(self.context(operator.task_id))
+        self.states[instance] = "success"
+        return answer
+
     def plan(self) -> list[dict[str, str]]:
-        return PlanIndexRunOperator(task_id="plan_run").execute(self.context("plan_run"))
+        self.states.clear()
+        self._slices = self.execute(PlanIndexRunOperator(task_id="plan_run"), "plan_run")
+        return self._slices
 
     def examine(self, *slices: dict[str, str]) -> list[dict[str, Any]]:
         return [
-            IndexSliceOperator(task_id="index_slice", **one).execute(self.context("index_slice"))
+            self.execute(
+                IndexSliceOperator(task_id="index_slice", **one),
+                f"index_slice_{self._slices.index(one)}",
+            )
             for one in slices
         ]
 
     def remove(self) -> dict[str, Any]:
-        return RemoveMissingOperator(task_id="remove_missing").execute(self.context("remove"))
+        return self.execute(RemoveMissingOperator(task_id="remove_missing"), "remove_missing")
 
     def report(self) -> dict[str, Any]:
         return ReportIndexRunOperator(task_id="report_run").execute(self.context("report_run"))
@@ -267,6 +290,104 @@ def test_a_cleared_run_says_the_same_again(deployment: Buckets):
     first = cleared.report()
     assert cleared.report() == first
     assert len(deployment.runs_bucket.read(history_key(DAG_ID, deployment.private))["rows"]) == 1
+
+
+def test_a_cleared_run_does_not_believe_what_its_first_execution_found(deployment: Buckets):
+    record(deployment, "one", subject={"a": 1})
+    deployment.put("one/data.bin")
+    cleared = run(deployment)
+    cleared.whole()
+    slices = cleared.plan()
+    cleared.examine(slices[1])
+    with pytest.raises(RunIncomplete, match="1 records were not examined"):
+        cleared.report()
+
+
+def test_a_slice_that_fails_when_it_is_cleared_is_lost_although_it_was_examined_before(
+    deployment: Buckets, monkeypatch: pytest.MonkeyPatch
+):
+    record(deployment, "one", subject={"a": 1})
+    deployment.put("one/data.bin")
+    cleared = run(deployment)
+    slices = cleared.plan()
+    cleared.examine(*slices)
+    cleared.remove()
+    cleared.report()
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("unforeseen")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexSliceOperator, "sync_records", fail)
+        with pytest.raises(RuntimeError):
+            cleared.examine(slices[0])
+    with pytest.raises(RunIncomplete, match="not examined: RuntimeError: unforeseen"):
+        cleared.report()
+
+
+def test_a_cleared_run_that_cannot_be_planned_again_is_red(deployment: Buckets):
+    record(deployment, "gone")
+    deployment.put("there/data.bin")
+    cleared = run(deployment)
+    cleared.examine(*cleared.plan())
+    cleared.params["preset"] = "not there"
+    with pytest.raises(InvalidInput):
+        cleared.plan()
+    with pytest.raises(AirflowSkipException):
+        cleared.remove()
+    with pytest.raises(RunIncomplete, match="plan_run failed"):
+        cleared.report()
+    assert records().count_documents({}) == 1
+
+
+def test_a_cleared_run_that_removes_nothing_any_more_says_nothing_of_removals(deployment: Buckets):
+    record(deployment, "gone")
+    deployment.put("there/data.bin")
+    cleared = run(deployment, max_removals=0)
+    cleared.examine(*cleared.plan())
+    with pytest.raises(RunIncomplete, match="max_removals"):
+        cleared.remove()
+    records().delete_many({})
+    cleared.whole()
+    kept = deployment.runs_bucket.read(removals_key(DAG_ID, cleared.key, deployment.private))
+    assert (kept["refused"], kept["proposed"]) == ("", {})
+
+
+def test_removals_that_came_to_no_end_make_the_run_red(deployment: Buckets):
+    deployment.put("there/data.bin")
+    stopped = run(deployment)
+    stopped.examine(*stopped.plan())
+    stopped.states["remove_missing"] = "failed"
+    with pytest.raises(RunIncomplete, match="remove_missing: it did not come to its end"):
+        stopped.report()
+
+
+@pytest.mark.parametrize("content", [[], {"bucket": 7}, {"bucket": "b", "rows": [{}]}], ids=str)
+def test_a_history_that_cannot_be_read_stops_no_bucket_and_is_told(
+    deployment: Buckets, content: Any
+):
+    record(deployment, "one", subject={"a": 1}, last_modified=iso_moment(datetime.now(UTC)))
+    deployment.put("one/data.bin")
+    key = history_key(DAG_ID, deployment.private)
+    deployment.runs_bucket.write(key, content)
+    scheduled = run(deployment, run_type="scheduled")
+    with pytest.raises(RunIncomplete, match="is no history"):
+        scheduled.whole()
+    assert "one/subject.json" in set(deployment.keys())
+    assert deployment.runs_bucket.read(key) == content
+    assert deployment.runs_bucket.find(claim_key(IndexedBucket(deployment.private))) is None
+
+
+def test_objects_at_the_top_of_a_bucket_do_not_make_it_empty(
+    deployment: Buckets, monkeypatch: pytest.MonkeyPatch
+):
+    """A page of a thousand of them has no folder on it."""
+    pages = lambda *_: iter([[], ["there"]])  # noqa: E731
+    monkeypatch.setattr(S3Client, "iterate_folders", pages)
+    asked = run(deployment)
+    asked.plan()
+    plan = deployment.runs_bucket.read(plan_key(DAG_ID, asked.key))
+    assert plan["buckets"][deployment.private]["is_empty"] is False
 
 
 def test_the_reason_of_a_slice_that_failed_is_in_the_report(
