@@ -327,12 +327,13 @@ def test_deleted_rows_are_in_the_journal(portal: Portal):
 def test_limits_hold_deletions_back_and_that_is_red(portal: Portal):
     portal.run().whole()
     portal.stores.boto.delete_object(Bucket=portal.bucket, Key="1/RUN1/run_metadata.json")
+    portal.put("1/RUN2/run_metadata.json", {"run_name": "RUN2"})
     limited = portal.run(filter_datasets=["1"], max_deleted_rows=0)
     with pytest.raises(RunIncomplete, match="max_deleted_rows 0"):
         limited.whole()
     with pytest.raises(RunIncomplete, match="max_deleted_rows 0"):
         limited.report()
-    assert len(portal.rows("SELECT id FROM run")) == 2
+    assert len(portal.rows("SELECT id FROM run")) == 3
 
 
 def test_a_dataset_whose_task_was_lost_is_told_until_it_is_imported(portal: Portal):
