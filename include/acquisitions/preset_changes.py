@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
+from types import MappingProxyType
+from typing import Any
 
-from include.acquisitions.presets import LAYOUT, PresetKey, parse_object, parse_preset
-from include.acquisitions.secret_settings import find_secrets
-from include.errors import Problem
+from include.acquisitions.presets import (
+    LAYOUT,
+    PresetKey,
+    parse_object,
+    parse_preset,
+    unknown_params,
+)
+from include.acquisitions.secret_settings import find_secrets, hide_secrets
+from include.errors import InvalidInput, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,15 @@ class PresetChanges:
         return {**self.created, **self.updated}
 
 
+@dataclass(frozen=True, slots=True)
+class DagParams:
+    """What the presets of a DAG that carries no acquisition may hold."""
+
+    names: Collection[str]
+    read: Callable[[Mapping[str, Any]], object]
+    """Reads params, with defaults for those left out; raises InvalidInput when they cannot be used."""
+
+
 def compare_trees(folder: Mapping[str, str], stored: Mapping[str, str]) -> PresetChanges:
     """Compare by what the JSON says; spaces, line ends and the order of keys do not count."""
     both = folder.keys() & stored.keys()
@@ -39,8 +56,16 @@ def compare_trees(folder: Mapping[str, str], stored: Mapping[str, str]) -> Prese
     )
 
 
-def check_tree(tree: Mapping[str, str], prefix: str) -> list[Problem]:
-    """Everything wrong with presets before they are stored: form, unknown keys, secrets."""
+def check_tree(
+    tree: Mapping[str, str],
+    prefix: str,
+    dags: Mapping[str, DagParams] = MappingProxyType({}),
+) -> list[Problem]:
+    """Everything wrong with presets before they are stored: form, unknown keys, values, secrets.
+
+    Args:
+        dags: other DAGs by their ids. Of the presets of one that is not among them only the form is checked.
+    """
     problems: list[Problem] = []
     for key, text in sorted(tree.items()):
         content = parse_object(key, text, problems)
@@ -51,7 +76,10 @@ def check_tree(tree: Mapping[str, str], prefix: str) -> list[Problem]:
             for path in find_secrets(content)
         )
         if not key.startswith(f"{prefix}/{LAYOUT}/"):
-            continue  # params of another DAG, which knows their names
+            dag_id = key.removeprefix(f"{prefix}/").split("/")[0]
+            if dag_id in dags:
+                problems.extend(_check_params(content, dags[dag_id], dag_id=dag_id, key=key))
+            continue
         if PresetKey.parse(key, prefix) is None:
             form = f"{LAYOUT}/<job type>/tasks/<task>[/<modality>]"
             problems.append(Problem(key, "", f"is not the key of a preset; expected {form}"))
@@ -63,11 +91,29 @@ def check_tree(tree: Mapping[str, str], prefix: str) -> list[Problem]:
     return problems
 
 
+def _check_params(
+    params: Mapping[str, Any], dag: DagParams, *, dag_id: str, key: str
+) -> Iterator[Problem]:
+    yield from unknown_params(params, dag.names, dag_id=dag_id, key=key)
+    try:
+        dag.read({name: value for name, value in params.items() if name in dag.names})
+    except InvalidInput as error:
+        for found in error.problems:
+            yield Problem(key, found.field, found.reason, found.fix)
+
+
 def diff_text(key: str, stored: str, wanted: str) -> str:
-    """The change of one preset as a unified diff of its printed JSON; ``""`` when there is none."""
-    lines = unified_diff(
-        _printed(stored), _printed(wanted), f"store {key}", f"folder {key}", lineterm=""
+    """The change of one preset as a unified diff of its printed JSON; ``""`` when there is none.
+
+    What looks like a secret is hidden on both sides; where nothing else differs, the diff says so.
+    """
+    lines = list(
+        unified_diff(
+            _printed(stored), _printed(wanted), f"store {key}", f"folder {key}", lineterm=""
+        )
     )
+    if not lines and not _same_json(stored, wanted):
+        lines = [f"store {key} and folder {key} differ in what is hidden here"]
     return "\n".join(lines)
 
 
@@ -79,7 +125,8 @@ def _same_json(one: str, other: str) -> bool:
 
 
 def _printed(text: str) -> list[str]:
+    """The JSON, line by line, as people may see it; what is none is hidden as a text."""
     try:
-        return json.dumps(json.loads(text), indent=2, sort_keys=True).splitlines()
+        return json.dumps(hide_secrets(json.loads(text)), indent=2, sort_keys=True).splitlines()
     except ValueError:
-        return text.splitlines()
+        return str(hide_secrets(text)).splitlines()

@@ -21,7 +21,7 @@ words.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -225,13 +225,20 @@ def load_dag_preset(
         raise InvalidInput([Problem(dag_id, "preset", f"there is no preset {key}", fix)])
     problems: list[Problem] = []
     params = parse_object(key, tree[key], problems) or {}
-    for unknown in sorted(params.keys() - set(known_params)):
-        meant = nearest_spelling(unknown, known_params)
-        fix = f"did you mean {meant}?" if meant else f"params are {', '.join(known_params)}"
-        problems.append(Problem(key, unknown, f"{dag_id} has no such param", fix))
+    problems.extend(unknown_params(params, known_params, dag_id=dag_id, key=key))
     if problems:
         raise InvalidInput(problems)
     return params
+
+
+def unknown_params(
+    params: Mapping[str, Any], known: Collection[str], *, dag_id: str, key: str
+) -> Iterator[Problem]:
+    """Params in the preset stored under *key* that the DAG does not have."""
+    for name in sorted(params.keys() - set(known)):
+        meant = nearest_spelling(name, known)
+        fix = f"did you mean {meant}?" if meant else f"params are {', '.join(known)}"
+        yield Problem(key, name, f"{dag_id} has no such param", fix)
 
 
 def merge_params(

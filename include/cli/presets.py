@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from include.cli.errors_shown import errors_shown
 from include.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from include.acquisitions.preset_changes import DagParams
 
 app = typer.Typer(
     name="presets",
@@ -37,14 +40,17 @@ def push(
     prefix: Prefix = None,
     as_json: AsJson = False,
 ) -> None:
-    """Store the presets of a folder that are new or differ; nothing is removed."""
+    """Store the presets of a folder that are new or differ; nothing is removed.
+
+    All of them are checked first, and one that cannot be used keeps every other from being stored.
+    """
     from include.acquisitions.preset_changes import check_tree, compare_trees
     from include.clients.parameter_store import unstorable
 
     with errors_shown():
         root = _prefix(prefix)
         wanted = _folder_tree(folder, root)
-        problems = check_tree(wanted, root)
+        problems = check_tree(wanted, root, _dags())
         problems += [found for key, text in wanted.items() for found in unstorable(key, text)]
         if problems:
             raise InvalidInput(problems)
@@ -58,7 +64,11 @@ def push(
 
 @app.command()
 def diff(folder: Folder = SEED_FOLDER, *, prefix: Prefix = None, as_json: AsJson = False) -> None:
-    """Show how a folder differs from the store; exit code 1 when it does."""
+    """Show how a folder differs from the store; what looks like a secret is hidden on both sides.
+
+    Exit code 1: a preset of the folder is not in the store, or is another there, so that a push would write;
+    0: none is. Presets that are only in the store are listed and do not count, since a push leaves them.
+    """
     from include.acquisitions.preset_changes import compare_trees, diff_text
 
     with errors_shown():
@@ -122,6 +132,23 @@ def show(
         typer.echo(json.dumps(settings, indent=2))
     for warning in presets.warnings:
         typer.secho(warning, fg="yellow", err=True)
+
+
+def _dags() -> dict[str, DagParams]:
+    """What the presets of the other DAGs may hold."""
+    from include.acquisitions.preset_changes import DagParams
+    from include.catalog import request as ingest
+    from include.indexing import request as index
+
+    any_bucket = "any-bucket"
+    return {
+        index.DAG_ID: DagParams(
+            index.FIELDS, lambda params: index.read_request(params, usual_buckets=[any_bucket])
+        ),
+        ingest.DAG_ID: DagParams(
+            ingest.FIELDS, lambda params: ingest.read_request(params, usual_bucket=any_bucket)
+        ),
+    }
 
 
 def _prefix(given: str | None) -> str:

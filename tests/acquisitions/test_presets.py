@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.acquisitions.preset_changes import check_tree, compare_trees, diff_text
+from include.acquisitions.preset_changes import DagParams, check_tree, compare_trees, diff_text
 from include.acquisitions.presets import (
     PresetKey,
     deep_merge,
@@ -21,7 +21,7 @@ from include.acquisitions.presets import (
     merge_params,
 )
 from include.clients.parameter_store import FolderPresets
-from include.errors import AccessDenied, InvalidInput
+from include.errors import AccessDenied, InvalidInput, Problem
 
 P = "/assetflow/job_types"
 STEP = "modality_transformation_settings"
@@ -280,6 +280,60 @@ def test_a_folder_is_checked_before_it_is_loaded(key, text, said):
     (problem,) = check_tree({f"{P}/{key}": text}, P)
     assert said in str(problem)
     assert problem.item == f"{P}/{key}"
+
+
+def read_days(params: Mapping[str, object]) -> None:
+    if not isinstance(params.get("lookback_days", 14), int):
+        raise InvalidInput([Problem("index_buckets", "lookback_days", "should be a number")])
+
+
+DAGS = {"index_buckets": DagParams(["lookback_days", "max_removals"], read_days)}
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "said"),
+    [
+        ('{"max_removal": 5}', "max_removal", "did you mean max_removals?"),
+        ('{"days": 5}', "days", "params are lookback_days, max_removals"),
+        ('{"lookback_days": "all"}', "lookback_days", "should be a number"),
+    ],
+    ids=["nearly right", "unknown", "a value that cannot be used"],
+)
+def test_params_that_would_make_every_run_red_are_refused_before_they_are_stored(text, field, said):
+    key = f"{P}/index_buckets/default"
+    (problem,) = check_tree({key: text}, P, DAGS)
+    assert (problem.item, problem.field) == (key, field)
+    assert said in str(problem)
+
+
+def test_params_of_a_dag_that_nobody_described_are_stored_as_they_are():
+    tree = {
+        f"{P}/index_buckets/default": '{"max_removals": 5}',
+        f"{P}/of_the_lab/default": '{"x": 1}',
+    }
+    assert check_tree(tree, P, DAGS) == []
+
+
+@pytest.mark.parametrize("name", ["alert_url", "password"])
+def test_a_diff_hides_what_looks_like_a_secret_on_both_sides(name):
+    stored, wanted = (
+        json.dumps({"image": image, "job_settings": {name: f"https://{secret}"}})
+        for image, secret in (("old", "hunter1"), ("new", "hunter2"))
+    )
+    shown = diff_text("a", stored, wanted)
+    assert '-  "image": "old"' in shown
+    assert "hunter" not in shown
+
+
+def test_a_diff_of_nothing_but_secrets_says_that_there_is_one():
+    stored, wanted = ('{"password": "hunter1"}', '{"password": "hunter2"}')
+    shown = diff_text("a", stored, wanted)
+    assert "differ in what is hidden" in shown
+    assert "hunter" not in shown
+
+
+def test_a_diff_of_what_is_no_json_hides_secrets_too():
+    assert "hunter" not in diff_text("a", "PASSWORD=hunter1", '{"image": "x"}')
 
 
 def test_the_seeds_of_this_project_are_sound():

@@ -36,7 +36,7 @@ def store(parameter_store_server, monkeypatch) -> Iterator[ParameterStore]:
 def folder(tmp_path: Path) -> Path:
     write(tmp_path, "v2/a/tasks/compress_data", '{"image": "new"}')
     write(tmp_path, "v2/a/tasks/upload_data_to_s3", '{"image": "same"}')
-    write(tmp_path, "index_buckets/default", '{"days": 3}')
+    write(tmp_path, "index_buckets/default", '{"lookback_days": 3}')
     return tmp_path
 
 
@@ -73,7 +73,7 @@ def test_push_writes_what_differs_and_removes_nothing(store, folder):
     fill(store)
     assert told(run("push", folder, "--json")) == {"dry_run": False, **CHANGES}
     assert store.read_tree(ROOT) == {
-        f"{ROOT}/index_buckets/default": '{"days": 3}',
+        f"{ROOT}/index_buckets/default": '{"lookback_days": 3}',
         f"{ROOT}/v2/a/tasks/compress_data": '{"image": "new"}',
         f"{ROOT}/v2/a/tasks/upload_data_to_s3": '{ "image":"same" }',
         f"{ROOT}/v2/b/tasks/compress_data": "{}",
@@ -104,6 +104,50 @@ def test_one_bad_file_and_nothing_is_written(store, folder):
     assert "did you mean job_settings" in result.stderr
     assert "9000 bytes" in result.stderr
     assert store.read_tree(ROOT) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("index_buckets/default", '{"max_removal": 5}', "did you mean max_removals?"),
+        ("index_buckets/strict", '{"max_removals": -1}', "max_removals"),
+        (
+            "ingest_postgres/default",
+            '{"import_everthing": true}',
+            "did you mean import_everything?",
+        ),
+    ],
+)
+def test_params_that_would_make_every_run_red_are_not_stored(store, folder, name, text, said):
+    write(folder, name, text)
+    result = run("push", folder)
+    assert result.exit_code == 1
+    assert f"{ROOT}/{name}" in result.stderr
+    assert said in result.stderr
+    assert store.read_tree(ROOT) == {}
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_diff_prints_no_secret_of_either_side(store, folder, form):
+    write(
+        folder, "v2/a/tasks/compress_data", '{"job_settings": {"alert_url": "https://to/hunter2"}}'
+    )
+    store.write(
+        f"{ROOT}/v2/a/tasks/compress_data",
+        '{"image": "old", "job_settings": {"token": "hunter1", "alert_url": "https://to/hunter3"}}',
+    )
+    result = run("diff", folder, *form)
+    assert result.exit_code == 1
+    assert "old" in result.stdout
+    assert "hunter" not in result.output
+
+
+def test_presets_that_are_only_in_the_store_are_no_difference_that_counts(store, folder):
+    assert run("push", folder).exit_code == 0
+    store.write(f"{ROOT}/v2/b/tasks/compress_data", "{}")
+    result = run("diff", folder)
+    assert result.exit_code == 0
+    assert f"only in the store: {ROOT}/v2/b/tasks/compress_data" in result.stdout
 
 
 def test_diff_shows_the_changes_and_tells_by_its_exit_code(store, folder):
