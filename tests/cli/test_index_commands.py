@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from include.assets.canonical import canonical_text
 from include.assets.core_files import Generation
 from include.assets.run_key import run_key_of
 from include.cli.main import commands
+from include.clients.parameter_store import ParameterStore, connect
 from include.clients.runs_bucket import journal_key
 from include.hooks.docdb import docdb_hook
 from include.hooks.s3 import AssetStoreHook
@@ -74,14 +76,89 @@ def test_explain_tells_why_an_asset_gets_no_record(s3_server: Any, bucket_of_ass
 
 
 def test_explain_says_so_when_all_is_in_step(s3_server: Any, bucket_of_assets: str):
-    from include.assets.canonical import canonical_text
-
     location = f"s3://{bucket_of_assets}/one"
     add(location)
     (record,) = docdb_hook(Generation.V1).bulk.find_at([location])
     put(s3_server, bucket_of_assets, "one/metadata.nd.json", canonical_text(record).encode())
     told = run("explain", location)
     assert (told.exit_code, "in step" in told.stdout) == (0, True)
+
+
+@pytest.fixture
+def presets(
+    parameter_store_server: Any, bucket_of_assets: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ParameterStore]:
+    """An empty parameter store that the command finds."""
+    prefix = f"/tests_of_{bucket_of_assets}"
+    connection = to.parameter_store_connection(parameter_store_server)
+    variable, value = to.as_variable("assetflow_parameter_store", connection)
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("ASSETFLOW_PRESET_PREFIX", prefix)
+    settings.cache_clear()
+    client = connect(value)
+    store = ParameterStore(client)
+    yield store
+    for name in store.list_names(prefix):
+        client.delete_parameter(Name=name)
+
+
+def write_preset(store: ParameterStore, name: str, **params: Any) -> None:
+    store.write(f"{settings().preset_prefix}/{DAG_ID}/{name}", json.dumps(params))
+
+
+def put_in_step_but_for_the_copy_folder(s3_server: Any, bucket: str) -> str:
+    """An asset whose dated copies are in another folder than usual; its location."""
+    location = f"s3://{bucket}/one"
+    add(location, subject={"a": 1})
+    (record,) = docdb_hook(Generation.V1).bulk.find_at([location])
+    put(s3_server, bucket, "one/metadata.nd.json", canonical_text(record).encode())
+    for key in ("subject.json", "old/subject.20200101.json"):
+        put(s3_server, bucket, f"one/{key}", canonical_text({"a": 1}).encode())
+    return location
+
+
+def test_explain_goes_by_the_preset_as_a_run_does(
+    s3_server: Any, bucket_of_assets: str, presets: ParameterStore
+):
+    location = put_in_step_but_for_the_copy_folder(s3_server, bucket_of_assets)
+    write_preset(presets, "default", copy_original_md_subdir="old")
+    write_preset(presets, "other", lookback_days=3)
+    told = run("explain", location)
+    assert (told.exit_code, "in step" in told.stdout) == (0, True), told.output
+    other = run("explain", location, "--preset", "other")
+    assert other.exit_code == 1
+    assert "would copy subject.json to original_metadata/" in other.stdout
+    unknown = run("explain", location, "--preset", "nobody's")
+    assert unknown.exit_code == 1
+    assert "known are default, other" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        pytest.param(None, "there is no AIRFLOW_CONN_ASSETFLOW_PARAMETER_STORE", id="unset"),
+        pytest.param("http://127.0.0.1:1", "ServiceUnavailable", id="silent"),
+    ],
+)
+def test_explain_says_when_it_could_not_read_the_preset(
+    s3_server: Any,
+    bucket_of_assets: str,
+    monkeypatch: pytest.MonkeyPatch,
+    value: str | None,
+    why: str,
+):
+    variable = "AIRFLOW_CONN_ASSETFLOW_PARAMETER_STORE"
+    monkeypatch.delenv(variable, raising=False)
+    if value:
+        extra = {"region_name": "us-west-2", "endpoint_url": value}
+        monkeypatch.setenv(variable, json.dumps({"login": "k", "password": "s", "extra": extra}))
+    settings.cache_clear()
+    location = put_in_step_but_for_the_copy_folder(s3_server, bucket_of_assets)
+    told = run("explain", location)
+    assert told.exit_code == 1
+    assert "would copy subject.json to original_metadata/" in told.stdout
+    assert "preset default was not read, so the defaults count" in told.stderr
+    assert why in told.stderr
 
 
 @pytest.mark.parametrize("location", ["one", "s3://bucket", "s3://bucket/a/b"])
