@@ -99,7 +99,7 @@ def column(rows: TableRows, name: str) -> list[Any]:
         ),
         pytest.param(
             ANNOTATION, with_("files", 2, "path", value=7),
-            "s3_path of entry 3: expected a path, found 7", id="a file is told by its place in the document",
+            "s3_path of entry 3: path: expected a path, found 7", id="a file is told by its place in the document",
         ),
         pytest.param(
             ANNOTATION, renamed("alignment_metadata_path"),
@@ -200,22 +200,27 @@ SECTION = ("per_section_parameter", 0, "frame_acquisition_order")
 @pytest.mark.parametrize(
     ("key", "change", "told"),
     [
-        pytest.param(TOMOGRAM, with_("key_photo", "snapshot", value=7), "key_photo_url: expected a path", id="a number for a photo"),
-        pytest.param(TOMOGRAM, with_("key_photo", "thumbnail", value={"a": 1}), "key_photo_thumbnail_url: expected a path", id="an object for a photo"),
-        pytest.param(DATASET_DOCUMENT, with_("key_photos", "snapshot", value=[1]), "key_photo_url: expected a path", id="a list for a photo"),
+        pytest.param(TOMOGRAM, with_("key_photo", "snapshot", value=7), "key_photo_url: key_photo.snapshot: expected a path", id="a number for a photo"),
+        pytest.param(TOMOGRAM, with_("key_photo", "thumbnail", value={"a": 1}), "key_photo_thumbnail_url: key_photo.thumbnail: expected a path", id="an object for a photo"),
+        pytest.param(DATASET_DOCUMENT, with_("key_photos", "snapshot", value=[1]), "key_photo_url: key_photos.snapshot: expected a path", id="a list for a photo"),
         pytest.param(TOMOGRAM, with_("processing", value=["raw"]), "processing: expected one of", id="a list for a word"),
         pytest.param(TOMOGRAM, with_("fiducial_alignment_status", value=["true"]), "expected FIDUCIAL", id="a list for a status"),
         pytest.param(TOMOGRAM, with_("deposition_id", value=float("inf")), "deposition_id: expected a whole number", id="a deposition without end"),
         pytest.param(TOMOGRAM, with_("deposition_id", value=300.5), "deposition_id: expected a whole number", id="half a deposition"),
-        pytest.param(TOMOGRAM, with_("mrc_file", value="/"), "expected a path", id="the whole bucket for a file"),
-        pytest.param(TOMOGRAM, with_("alignment_metadata_path", value="a\0b"), "alignment_id: expected a path", id="NUL in a tomogram's link"),
-        pytest.param(ANNOTATION, with_("alignment_metadata_path", value=["a"]), "alignment_id of entry 1: expected a path", id="a list for an annotation's link"),
-        pytest.param(ALIGNMENT, with_("tiltseries_path", value="30001/\0/a"), "tiltseries_id: expected a path", id="NUL in an alignment's link"),
+        pytest.param(TOMOGRAM, with_("mrc_file", value="/"), "s3_mrc_file: mrc_file: expected a path", id="the whole bucket for a file"),
+        pytest.param(TOMOGRAM, with_("alignment_metadata_path", value="a\0b"), "alignment_id: alignment_metadata_path: expected a path", id="NUL in a tomogram's link"),
+        pytest.param(ANNOTATION, with_("alignment_metadata_path", value=["a"]), "alignment_id of entry 1: alignment_metadata_path: expected a path", id="a list for an annotation's link"),
+        pytest.param(ALIGNMENT, with_("tiltseries_path", value="30001/\0/a"), "tiltseries_id: tiltseries_path: expected a path", id="NUL in an alignment's link"),
         pytest.param(ALIGNMENT, with_("affine_transformation_matrix", value=[["\0"]]), "affine_transformation_matrix: holds a NUL", id="NUL in a matrix"),
         pytest.param(ALIGNMENT, with_("per_section_alignment_parameters", 1, "in_plane_rotation", value=[float("nan")]), "in_plane_rotation of entry 2: holds nan", id="NaN in a rotation"),
         pytest.param(ALIGNMENT, with_("per_section_alignment_parameters", 0, "in_plane_rotation", value={"\0": 1}), "in_plane_rotation of entry 1: holds a NUL", id="NUL in a rotation"),
+        pytest.param(TILTSERIES, with_("tilt_range", "min", value="steep"), "tilt_min: tilt_range.min: expected a number", id="a word for a tilt"),
+        pytest.param(TILTSERIES, with_("tilt_range", value={"min": 1}), "tilt_range: tilt_range.max: is missing", id="half a tilt range"),
+        pytest.param(FRAMES, with_("frames_acquisition_file", value=7), "s3_mdoc_path: frames_acquisition_file: expected a path", id="a number for an acquisition file"),
+        pytest.param(FRAMES, without("frames_acquisition_file"), "frames_acquisition_file is missing", id="no acquisition file"),
+        pytest.param(FRAMES, with_("frames_acquisition_file", value=None), "s3_mdoc_path: is missing", id="an acquisition file, null"),
         *(
-            pytest.param(TILTSERIES, with_(*SECTION, value=value), "frame_id of entry 1: expected a whole number", id=f"{value!r} for a frame")
+            pytest.param(TILTSERIES, with_(*SECTION, value=value), "frame_id of entry 1: frame_acquisition_order: expected a whole number", id=f"{value!r} for a frame")
             for value in ("", [], {"a": 1}, 2**31, 0.5, True)
         ),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from include.catalog.entities.sources import deposition, folder_of, own_https, own_s3
+from include.catalog.entities.sources import deposition, own_https, own_s3, s3_of_folder
 from include.catalog.entity import Entity, Link
 from include.catalog.finders import Documents, Entries
 
@@ -19,11 +19,6 @@ UNDEFINED = "undefined"
 def _method(item: Item, _: Tree) -> str | None:
     found = item.data.get("method_type")
     return None if found == UNDEFINED or not found else found
-
-
-def _tiltseries_folder(item: Item, tree: Tree) -> str | None:
-    folder = folder_of(item.data.get("tiltseries_path"), tree)
-    return None if folder is None else tree.urls.s3(folder)
 
 
 ALIGNMENT = Entity(
@@ -54,7 +49,7 @@ ALIGNMENT = Entity(
             column="tiltseries_id",
             table="tiltseries",
             on="o.run_id = n.run_id AND starts_with(o.s3_mrc_file, n.tiltseries_folder)",
-            named={"tiltseries_folder": ("text", _tiltseries_folder)},
+            named={"tiltseries_folder": ("text", s3_of_folder("tiltseries_path"))},
         ),
     ),
 )

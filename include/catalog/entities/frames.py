@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from include.catalog.entities.sources import (
     https,
-    needed,
     own_https,
     own_s3,
     present,
     s3,
+    s3_of_present,
     size,
 )
 from include.catalog.entity import Entity
@@ -20,12 +20,6 @@ from include.catalog.finders import Documents, Entries, Files, Item, Unseen
 if TYPE_CHECKING:
     from include.catalog.tree import Tree
 
-
-def _mdoc(item: Item) -> str:
-    path: str = needed(item.data.get("frames_acquisition_file"), "frames_acquisition_file")
-    return path
-
-
 FRAME_ACQUISITION_FILE = Entity(
     table="frame_acquisition_file",
     flag="frame_acquisition_files",
@@ -33,8 +27,8 @@ FRAME_ACQUISITION_FILE = Entity(
     parent_column="run_id",
     find=Documents("Frames/frames_metadata.json"),
     columns={
-        "s3_mdoc_path": lambda item, tree: tree.s3(_mdoc(item)),
-        "https_mdoc_path": lambda item, tree: tree.https(_mdoc(item)),
+        "s3_mdoc_path": s3_of_present("frames_acquisition_file"),
+        "https_mdoc_path": https("frames_acquisition_file"),
     },
 )
 

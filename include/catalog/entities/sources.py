@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from include.catalog.entity import Function, Source
 from include.catalog.paths import path_of
-from include.catalog.values import UnusableValue, to_integer, walk
+from include.catalog.values import UnusableValue, to_float, to_integer, walk
 
 if TYPE_CHECKING:
     from include.catalog.finders import Item
     from include.catalog.tree import Tree
+
+T = TypeVar("T")
 
 AUTHOR: dict[str, Source] = {
     "author_list_order": lambda item, _: item.index,
@@ -48,43 +51,82 @@ def present(key: str) -> Function:
     return lambda item, _: required(item.data, key)
 
 
-def integer(key: str) -> Function:
-    """The whole number at a key, for a link: nothing else converts its values."""
-    return lambda item, _: to_integer(item.data.get(key))
+def integer(path: str) -> Function:
+    """The whole number that stands there, for a link: nothing else converts its values."""
+    return _made_of(path, lambda _, value: to_integer(value))
 
 
 def s3(path: str) -> Function:
     """``s3://`` address of the path that stands there."""
-    steps = tuple(path.split("."))
-    return lambda item, tree: tree.s3(walk(item.data, steps))
+    return _made_of(path, lambda tree, value: tree.s3(value))
 
 
 def s3_of_present(key: str) -> Function:
     """``s3://`` address of the path at a key that must be there, be it null."""
-    return lambda item, tree: tree.s3(required(item.data, key))
+    address = s3(key)
+
+    def found(item: Item, tree: Tree) -> Any:
+        required(item.data, key)
+        return address(item, tree)
+
+    return found
 
 
 def https(path: str) -> Function:
     """``https://`` address of the path that stands there."""
-    steps = tuple(path.split("."))
-    return lambda item, tree: tree.https(walk(item.data, steps))
+    return _made_of(path, lambda tree, value: tree.https(value))
 
 
 def size(path: str) -> Function:
     """Bytes of the path that stands there."""
-    steps = tuple(path.split("."))
-    return lambda item, tree: tree.size(walk(item.data, steps))
+    return _made_of(path, lambda tree, value: tree.size(value))
 
 
 def photo(path: str) -> Function:
     """Address of a picture, whose path is never one with the bucket in front."""
-    steps = tuple(path.split("."))
 
-    def address(item: Item, tree: Tree) -> str | None:
-        found = path_of(walk(item.data, steps))
+    def address(tree: Tree, value: Any) -> str | None:
+        found = path_of(value)
         return None if found is None else tree.urls.photo(found)
 
-    return address
+    return _made_of(path, address)
+
+
+def s3_of_folder(path: str) -> Function:
+    """``s3://`` address of the folder of the path that stands there, with its slash."""
+
+    def address(tree: Tree, value: Any) -> str | None:
+        key = tree.key(value)
+        return None if key is None or "/" not in key else tree.urls.s3(key[: key.rindex("/") + 1])
+
+    return _made_of(path, address)
+
+
+def number(path: str) -> Callable[[Item, Tree], float]:
+    """The number that stands there and must."""
+
+    def found(_: Tree, value: Any) -> float:
+        if (converted := to_float(value)) is None:
+            raise UnusableValue("is missing")
+        return converted
+
+    return _made_of(path, found)
+
+
+def _made_of(path: str, make: Callable[[Tree, Any], T]) -> Callable[[Item, Tree], T]:
+    """What is made of the value that stands there; why it cannot be made is told with the path.
+
+    The column, which is told as well, often has another name.
+    """
+    steps = tuple(path.split("."))
+
+    def found(item: Item, tree: Tree) -> T:
+        try:
+            return make(tree, walk(item.data, steps))
+        except UnusableValue as error:
+            raise UnusableValue(f"{path}: {error}") from error
+
+    return found
 
 
 def deposition(item: Item, tree: Tree) -> int | None:
@@ -110,12 +152,6 @@ def folder_s3(item: Item, tree: Tree) -> str:
 def folder_https(item: Item, tree: Tree) -> str:
     """``https://`` address of the folder of the item's document, with its slash."""
     return tree.urls.https(item.folder)
-
-
-def folder_of(path: Any, tree: Tree) -> str | None:
-    """Key of the folder of a path in a document, with its slash; None for an empty one."""
-    key = tree.key(path)
-    return None if key is None or "/" not in key else key[: key.rindex("/") + 1]
 
 
 def is_of_dataset(value: Any, tree: Tree) -> bool:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from include.catalog.entities.sources import deposition, https, integer, needed, s3, size
-from include.catalog.entity import Entity, Link, Source
+from include.catalog.entities.sources import deposition, https, integer, needed, number, s3, size
+from include.catalog.entity import Entity, Link
 from include.catalog.finders import Documents, Entries
-from include.catalog.values import UnusableValue, to_float, walk
 
 if TYPE_CHECKING:
     from include.catalog.finders import Item
@@ -25,15 +24,7 @@ def _angle_list(item: Item, tree: Tree) -> str | None:
     return None
 
 
-def _tilt(item: Item, end: str) -> float:
-    found = to_float(walk(item.data, ("tilt_range", end)))
-    if found is None:
-        raise UnusableValue(f"tilt_range.{end} is missing")
-    return found
-
-
-def _rounded(end: str) -> Source:
-    return lambda item, _: round(_tilt(item, end), 2)
+_tilt_min, _tilt_max = number("tilt_range.min"), number("tilt_range.max")
 
 
 TILTSERIES = Entity(
@@ -62,9 +53,11 @@ TILTSERIES = Entity(
         "microscope_image_corrector": "microscope_optical_setup.image_corrector",
         "camera_manufacturer": "camera.manufacturer",
         "camera_model": "camera.model",
-        "tilt_min": _rounded("min"),
-        "tilt_max": _rounded("max"),
-        "tilt_range": lambda item, _: round(abs(_tilt(item, "max") - _tilt(item, "min")), 2),
+        "tilt_min": lambda item, tree: round(_tilt_min(item, tree), 2),
+        "tilt_max": lambda item, tree: round(_tilt_max(item, tree), 2),
+        "tilt_range": lambda item, tree: round(
+            abs(_tilt_max(item, tree) - _tilt_min(item, tree)), 2
+        ),
         "tilt_step": "tilt_step",
         "tilt_axis": "tilt_axis",
         "total_flux": "total_flux",
