@@ -50,6 +50,7 @@ def up(
     """
     import signal
     import threading
+    from functools import partial
 
     from include.local.stack import DEFAULT_ROOT, LocalStack
     from include.local.supervision import supervise
@@ -71,7 +72,9 @@ def up(
             show_way_in(stack, stack.airflow)
         if detach:
             return
-        supervise(stack.parts, threading.Event(), stack.restart, typer.echo)
+        # Standard output is for what was asked: with --json, one document.
+        tell = partial(typer.echo, err=True)
+        supervise(stack.parts, threading.Event(), stack.restart, tell)
     except KeyboardInterrupt as interrupt:
         typer.echo("stopping", err=True)
         if not is_ready:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -111,6 +112,28 @@ def test_in_front_it_stops_everything_when_interrupted(
         up.kill()
     assert up.returncode == (0 if when_ready else 130)
     assert list((root / "run").glob("*.json")) == []
+
+
+def test_with_json_standard_output_is_one_document_whatever_happens_later(root: Path) -> None:
+    up = subprocess.Popen(
+        [*COMMAND, "up", "--root", str(root), "--no-airflow", "--json"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert up.stdout is not None
+        assert up.stderr is not None
+        lines = list(itertools.takewhile(lambda line: line != "]\n", up.stdout))
+        parts = {part["name"]: part for part in json.loads("".join([*lines, "]"]))}
+        os.kill(parts["mail"]["pid"], signal.SIGKILL)
+        assert any("mail is ready again" in line for line in up.stderr)
+        up.send_signal(signal.SIGINT)
+        output, _ = up.communicate(timeout=60)
+    finally:
+        up.kill()
+    assert (up.returncode, output) == (0, "")
 
 
 def wait_for_a_record(root: Path) -> None:
