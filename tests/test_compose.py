@@ -184,6 +184,12 @@ def test_the_image_has_every_folder_that_airflow_is_pointed_at() -> None:
     assert {"include", "presets"} <= copied
 
 
+def test_below_a_path_every_address_of_the_execution_api_has_it() -> None:
+    """Airflow answers 404 for what is mounted in it when the path of its own address is missing."""
+    found = re.findall(r"http://[\w-]+:8080(\S*)/execution/", COMPOSE)
+    assert found == ["${ASSETFLOW_AIRFLOW_PATH:-}"] * 2
+
+
 def test_every_variable_of_compose_is_in_the_example() -> None:
     assert compose_variables() - env_values(ENV_EXAMPLE).keys() == set()
 
