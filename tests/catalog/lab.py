@@ -124,7 +124,13 @@ class Lab:
         """Every row of every table with the transaction that wrote it."""
         from include.catalog.entities import BY_TABLE
 
-        return {table: self.rows(table, "xmin::text AS version", "id") for table in BY_TABLE}
+        with self.connect() as connection:
+            return {
+                table: connection.execute(
+                    f"SELECT id, xmin::text FROM {table} ORDER BY id"
+                ).fetchall()
+                for table in BY_TABLE
+            }
 
     def execute(self, statement: str, *values: Any) -> None:
         with self.connect() as connection:

@@ -71,7 +71,8 @@ def draw_run(draw: st.DrawFn, tree: dict[str, Any], at: str, run: str) -> None:
             for n in range(frames)
         ],
     }
-    sections = draw(st.lists(st.integers(0, 3), max_size=3)) if frames else []
+    # Of frames that there are: a section of one that is gone is no part of the tree, and stays.
+    sections = draw(st.lists(st.integers(0, frames - 1), max_size=3)) if frames else []
     for number in draw(st.sets(st.sampled_from(["100", "101"]), max_size=2)):
         tree[f"{at}/TiltSeries/{number}/tiltseries_metadata.json"] = {
             "deposition_id": draw(IDS), "acceleration_voltage": 1, "spherical_aberration_constant": 1,
@@ -94,6 +95,13 @@ def draw_run(draw: st.DrawFn, tree: dict[str, Any], at: str, run: str) -> None:
                 for z in range(draw(st.integers(0, 2)))
             ],
         }
+    if draw(st.booleans()):
+        tree[f"{at}/IdentifiedObjects/identified_objects.json"] = [
+            {"object_id": one, "object_name": name}
+            for one, name in draw(
+                st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy")), max_size=3)
+            )
+        ]
     for spacing in draw(st.sets(st.sampled_from(["1.0", "1.00", "2.5"]), max_size=2)):
         below = f"{at}/Reconstructions/VoxelSpacing{spacing}"
         tree[f"{below}/x.txt"] = "x"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+import itertools
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from include.catalog.imports import Importer
 from include.errors import (
@@ -21,7 +24,7 @@ from include.errors import (
     ServiceUnavailable,
 )
 from tests.catalog.lab import BUCKET, DATASET, Lab
-from tests.catalog.test_import import ANNOTATION, COUNTS, TOMOGRAM, edit
+from tests.catalog.test_import import ALIGNMENT, ANNOTATION, COUNTS, TOMOGRAM, edit
 
 DOCUMENTS = {
     "30001/dataset_metadata.json": set(COUNTS)
@@ -69,6 +72,7 @@ def test_a_document_that_cannot_be_read_keeps_what_depended_on_it(lab: Lab, key:
     report = lab.run()
 
     assert any(f"s3://{BUCKET}/{key}" in problem for problem in report.problems)
+    assert report.may_pass == (kind in {"503", "404 although listed"})
     with pytest.raises(RunIncomplete, match=key):
         report.raise_if_incomplete()
     for table in DOCUMENTS[key]:
@@ -163,21 +167,30 @@ def test_a_viewer_configuration_that_is_not_there_is_an_empty_one_with_a_warning
 
 
 class Breaking:
-    """A connection whose cursors break at one statement."""
+    """A connection that breaks at one of its steps: statements, both ends of a COPY and of a COMMIT."""
 
     def __init__(self, connection: psycopg.Connection[Any], at: int, error: BaseException) -> None:
         self._connection = connection
-        self.statements = 0
         self._at = at
         self._error = error
+        self.steps: list[str] = []
+        """Those that were taken."""
+
+    def step(self, what: str) -> None:
+        if len(self.steps) == self._at:
+            raise self._error
+        self.steps.append(what)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Any]:
+        self.step("BEGIN")
         with self._connection.transaction() as transaction:
             yield transaction
+            self.step("COMMIT")
+        self.step("COMMIT was answered")
 
     def cursor(self) -> Any:
         inner, outer = self._connection.cursor(), self
@@ -192,91 +205,180 @@ class Breaking:
             def __exit__(self, *_: object) -> None:
                 inner.close()
 
-            def execute(self, *arguments: Any) -> Any:
-                if outer.statements == outer._at:
-                    raise outer._error
-                outer.statements += 1
-                return inner.execute(*arguments)
+            def execute(self, statement: Any, *values: Any) -> Any:
+                outer.step(as_text(statement))
+                return inner.execute(statement, *values)
+
+            @contextlib.contextmanager
+            def copy(self, statement: Any) -> Iterator[Any]:
+                outer.step(as_text(statement))
+                with inner.copy(statement) as copy:
+                    yield copy
+                    outer.step("COPY was sent")
 
         return Cursor()
+
+
+def as_text(statement: str | sql.Composable) -> str:
+    return statement if isinstance(statement, str) else statement.as_string(None)
 
 
 class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize(
-    "error", [Killed(), psycopg.OperationalError("gone"), psycopg.DataError("no")], ids=repr
-)
-def test_broken_off_at_any_statement_the_database_is_as_it_was(lab: Lab, error: BaseException):
-    lab.run()
+def change_everything(lab: Lab) -> None:
+    """Something to create, update and delete, a pointer to clear, and a deposition to make."""
     edit(lab, TOMOGRAM, lambda content: content.update(tomogram_version=2))
-    del lab.objects[ANNOTATION]
-    versions = lab.versions()
-    counting = Breaking(lab.connect(), -1, error)
-    with contextlib.suppress(Exception):
-        importer(lab, counting, dry_run=True).import_dataset(DATASET)
-    assert counting.statements > 60
-    for at in range(2, counting.statements, 9):
-        with pytest.raises((Killed, ServiceUnavailable, DatabaseRefused)):
-            importer(lab, Breaking(lab.connect(), at, error)).import_dataset(DATASET)
-        assert lab.versions() == versions
-    assert lab.run().problems == ()
+    edit(
+        lab, "30001/RUN3/TiltSeries/100/tiltseries_metadata.json",
+        lambda content: content.update(deposition_id=302),
+    )  # fmt: skip
+    old = json.loads(lab.objects["depositions_metadata/300/deposition_metadata.json"])
+    new = {**old, "deposition_identifier": 302}
+    lab.objects.put("depositions_metadata/302/deposition_metadata.json", new)
+    lab.objects.put("30001/RUN5/run_metadata.json", {"run_name": "RUN5"})
+    for key in (ANNOTATION, ALIGNMENT):
+        del lab.objects[key]
+
+
+@pytest.mark.parametrize(
+    ("error", "every"),
+    # The process's end at each step; what a database says at some, which takes the same way out.
+    [(Killed(), 1), (psycopg.OperationalError("gone"), 13), (psycopg.DataError("no"), 17)],
+    ids=["killed", "gone", "refused"],
+)
+def test_broken_off_at_any_step_the_database_is_as_before_or_as_after(
+    lab: Lab, error: BaseException, every: int
+):
+    lab.run()
+    change_everything(lab)
+    before = lab.versions()
+    for at in itertools.count(0, every):
+        broken = Breaking(lab.connect(), at, error)
+        try:
+            importer(lab, broken).import_dataset(DATASET)
+        except (Killed, ServiceUnavailable, DatabaseRefused):
+            if broken.steps[-1:] == ["COMMIT"]:
+                break  # it went through, and nobody was told
+            assert lab.versions() == before, broken.steps[-1]
+        else:
+            break
+    for verb in ("SELECT to_jsonb", "COPY ", "COPY was sent", "INSERT ", "DELETE FROM", "COMMIT"):
+        assert any(step.startswith(verb) for step in broken.steps), verb
+    assert any('SET "alignment_id" = NULL' in step for step in broken.steps)
     assert "annotation" not in lab.counts()
+    assert set(lab.rows("tomogram", "alignment_id")) == {None}
+    assert 302 in lab.rows("deposition", "id")
+    after = lab.versions()
+    assert lab.run().problems == ()
+    assert lab.versions() == after
 
 
 def importer(lab: Lab, connection: Any, **how: Any) -> Importer:
-    made = lab.importer(**how)
-    return Importer(**{**made.__dict__, "connect": lambda: connection})
-
-
-def test_two_imports_of_one_dataset_at_once_make_each_row_once(lab: Lab):
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            lab.run()
-        except BaseException as error:  # noqa: BLE001 - told below
-            errors.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
-    assert lab.counts() == COUNTS
-
-
-def test_two_datasets_of_one_new_deposition_at_once_make_it_once(lab: Lab):
-    from include.catalog.discovery import DatasetFolder
-
-    for key in [key for key in lab.objects if key.startswith("30001/")]:
-        lab.objects[key.replace("30001/", "30002/", 1)] = lab.objects[key]
-    edit(
-        lab, "30002/dataset_metadata.json", lambda content: content.update(dataset_identifier=30002)
-    )
-    problems: list[Any] = []
-    threads = [
-        threading.Thread(
-            target=lambda name=name: problems.extend(lab.run(folder=DatasetFolder(name)).problems)
-        )
-        for name in ("30001", "30002")
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert problems == []
-    assert lab.rows("dataset", "id") == [30001, 30002]
-    assert lab.rows("deposition", "id") == [300, 301]
-    assert lab.counts()["deposition_author"] == COUNTS["deposition_author"]
+    return replace(lab.importer(**how), connect=lambda: connection)
 
 
 def test_a_database_that_is_gone_may_be_back_later(lab: Lab):
     def gone() -> Any:
         return psycopg.connect("postgresql://nobody@127.0.0.1:9/none", connect_timeout=1)
 
-    made = lab.importer()
     with pytest.raises(ServiceUnavailable):
-        Importer(**{**made.__dict__, "connect": gone}).import_dataset(DATASET)
+        replace(lab.importer(), connect=gone).import_dataset(DATASET)
+
+
+def test_a_value_that_the_database_refuses_all_the_same_is_named(lab: Lab):
+    lab.execute("ALTER TABLE annotation ALTER object_name TYPE varchar(2)")
+    told = f"{ANNOTATION}: annotation: .*varying.*COPY new_annotation, line 1, column object_name"
+    with pytest.raises(DatabaseRefused, match=told):
+        lab.run()
+    assert lab.counts() == {}
+
+
+# Sizes of what lies elsewhere ----------------------------------------------------------------------
+
+OUTSIDE = "elsewhere/x.mrc"
+
+
+def point_outside(lab: Lab) -> None:
+    lab.objects[OUTSIDE] = b"12345"
+    for key in (TOMOGRAM, "30001/RUN1/TiltSeries/100/tiltseries_metadata.json"):
+        edit(lab, key, lambda content: content.update(mrc_file=OUTSIDE))
+
+
+def test_a_size_outside_of_the_datasets_folder_is_asked_for_once(lab: Lab):
+    point_outside(lab)
+    assert lab.run().problems == ()
+    assert 5 in lab.rows("tomogram", "file_size_mrc")
+    assert 5 in lab.rows("tiltseries", "file_size_mrc")
+    assert lab.objects.requests.count(f"list {OUTSIDE}") == 1
+
+
+@pytest.mark.parametrize("error", [AccessDenied("403"), ServiceUnavailable("503")])
+def test_a_size_that_cannot_be_told_stays_and_the_rest_is_imported(lab: Lab, error: AssetflowError):
+    point_outside(lab)
+    lab.run()
+    lab.objects.faults[f"list {OUTSIDE}"] = error
+    edit(lab, TOMOGRAM, lambda content: content.update(run_name="NEW"))
+    report = lab.run()
+    assert [one.partition(": ")[0] for one in report.problems] == [f"s3://{BUCKET}/{OUTSIDE}"]
+    assert report.may_pass == isinstance(error, ServiceUnavailable)
+    (row,) = (row for row in lab.rows("tomogram") if row["name"] == "NEW")
+    assert row["file_size_mrc"] == 5
+    lab.execute("DELETE FROM tomogram_author")
+    lab.execute("DELETE FROM tomogram")
+    lab.run()
+    (row,) = (row for row in lab.rows("tomogram") if row["name"] == "NEW")
+    assert row["file_size_mrc"] is None
+
+
+@pytest.mark.parametrize("path", ["/", f"{BUCKET}/", f"/{BUCKET}//"])
+def test_a_path_that_names_the_bucket_is_told_and_nothing_is_listed_for_it(lab: Lab, path: str):
+    edit(lab, TOMOGRAM, lambda content: content.update(mrc_file=path))
+    report = lab.run()
+    assert any(f"{TOMOGRAM}: " in one and "expected a path" in one for one in report.problems)
+    assert "list " not in lab.objects.requests
+
+
+# Objects identified in a run -----------------------------------------------------------------------
+
+IDENTIFIED = "30001/RUN1/IdentifiedObjects/identified_objects.json"
+
+
+def test_identified_objects_are_created_updated_and_deleted(lab: Lab):
+    def found(*objects: tuple[str, str]) -> tuple[int, int, int]:
+        lab.objects.put(
+            IDENTIFIED, [{"object_id": one, "object_name": name} for one, name in objects]
+        )
+        report = lab.run()
+        assert report.problems == ()
+        counts = report.tables["identified_object"]
+        return counts.created, counts.updated, counts.deleted
+
+    assert found(("a", "x"), ("b", "y")) == (2, 0, 0)
+    ids = lab.rows("identified_object", "id")
+    assert found(("a", "new"), ("b", "y")) == (0, 1, 0)
+    assert lab.rows("identified_object", "id") == ids
+    assert found(("a", "new"), ("b", "old"), ("b", "newer")) == (0, 1, 0)
+    assert lab.rows("identified_object", "object_name", order="object_id") == ["new", "newer"]
+    assert found(("b", "newer")) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "kind", [*ERRORS, "cut short", "an object", "null", "an entry of another kind"]
+)
+def test_identified_objects_that_cannot_be_read_stay(lab: Lab, kind: str):
+    objects = [{"object_id": one, "object_name": one} for one in "abc"]
+    lab.objects.put(IDENTIFIED, objects)
+    lab.run()
+    versions = lab.rows("identified_object", "id", "xmin::text")
+    if kind in ERRORS:
+        lab.objects.faults[IDENTIFIED] = ERRORS[kind]
+    else:
+        content = {
+            "cut short": b"[", "an object": {}, "null": None, "an entry of another kind": ["a"],
+        }  # fmt: skip
+        lab.objects.put(IDENTIFIED, content[kind])
+    report = lab.run()
+    assert any(IDENTIFIED in problem for problem in report.problems)
+    assert lab.rows("identified_object", "id", "xmin::text") == versions
