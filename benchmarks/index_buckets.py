@@ -37,25 +37,20 @@ import resource
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-ROOT = Path(__file__).parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+from benchmarks._measuring import distant, in_fresh_process, log, own_cpu_s, peak_mib
 
 HALVES = ("records", "prefixes")
 COPY_FOLDER = "original_metadata"
@@ -318,33 +313,12 @@ def records_of(place: Place) -> Iterator[tuple[Any, Counter[str]]]:
         client.close()
 
 
-def peak_mib() -> float:
-    """Of this process since its program began; ``ru_maxrss`` would include the parent's memory."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-
-
-def own_cpu_s(who: int = resource.RUSAGE_SELF) -> float:
-    """User and system seconds."""
-    used = resource.getrusage(who)
-    return used.ru_utime + used.ru_stime
-
-
 def machine_cpu_s() -> float:
     """All that its processors have worked."""
     import psutil
 
     times = psutil.cpu_times()
     return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
-
-
-def in_fresh_process(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """:func:`run_one` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.index_buckets", "--one", json.dumps(arguments)]
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT)
-    found: dict[str, Any] = json.loads(answer.stdout)
-    return found
 
 
 # Our way -------------------------------------------------------------------------------------------
@@ -745,10 +719,10 @@ class Bench:
             )
             show(f"{size}", size, measured)
             if options.latency_ms and size == min(options.sizes):
-                with delayed(place.endpoint_url, options.latency_ms / 1000) as endpoint_url:
-                    far = replace(place, endpoint_url=endpoint_url)
+                with distant(place.endpoint_url, options.latency_ms / 1000) as far:
+                    there = replace(place, endpoint_url=far.url)
                     measured = self._measure(
-                        far, list(WAYS) if with_original else ["ours"], size, 1
+                        there, list(WAYS) if with_original else ["ours"], size, 1
                     )
                 show(f"{size}, S3 {options.latency_ms:g} ms away", size, measured)
 
@@ -769,12 +743,15 @@ class Bench:
         return measured
 
     def _run(self, place: Place, way: str, halves: Sequence[str]) -> dict[str, Any]:
-        return in_fresh_process({
-            "place": asdict(place),
-            "way": way,
-            "halves": halves,
-            "workers": self._options.workers,
-        })
+        return in_fresh_process(
+            "benchmarks.index_buckets",
+            {
+                "place": asdict(place),
+                "way": way,
+                "halves": halves,
+                "workers": self._options.workers,
+            },
+        )
 
     def _place(self, bucket: str) -> Place:
         s3, docdb = self._services["s3"], self._services["docdb"]
@@ -806,49 +783,7 @@ def expect(found: Mapping[str, Any], examined: int, changed: int) -> None:
         raise SystemExit(f"examined, changed, failed: {did}, expected {(examined, changed, 0)}")
 
 
-@contextmanager
-def delayed(target_url: str, delay_s: float) -> Iterator[str]:
-    """A way to the server on which every request arrives this much later."""
-    target = urlsplit(target_url)
-
-    async def pump(reader: Any, writer: Any, wait_s: float) -> None:
-        try:
-            while data := await reader.read(2**16):
-                await asyncio.sleep(wait_s)
-                writer.write(data)
-                await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
-    async def serve(reader: Any, writer: Any) -> None:
-        there = await asyncio.open_connection(target.hostname, target.port)
-        await asyncio.gather(pump(reader, there[1], delay_s), pump(there[0], writer, 0))
-
-    async def listen() -> None:
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            port.set_result(server.sockets[0].getsockname()[1])
-            while not ended.is_set():  # noqa: ASYNC110  the other thread cannot set one of asyncio's
-                await asyncio.sleep(0.05)
-
-    port: Future[int] = Future()
-    ended = threading.Event()
-    thread = threading.Thread(target=asyncio.run, args=(listen(),))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port.result()}"
-    finally:
-        ended.set()
-        thread.join()
-
-
 # Showing -------------------------------------------------------------------------------------------
-
-
-def log(text: str) -> None:
-    """Progress, apart from the tables."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def print_head() -> None:

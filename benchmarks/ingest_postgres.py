@@ -34,23 +34,17 @@ import random
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-ROOT = Path(__file__).parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+from benchmarks._measuring import distant, in_fresh_process, log, own_cpu_s, peak_mib
 
 BUCKET = "portal"
 HTTPS = "https://files.example.org"
@@ -728,8 +722,6 @@ WAYS: Mapping[str, Any] = {"ours": Ours, "original": Original}
 
 def run_one(told: Mapping[str, Any]) -> dict[str, Any]:
     """One import in this fresh process."""
-    from benchmarks.index_buckets import own_cpu_s, peak_mib
-
     place = Place(**told["place"])
     way = WAYS[told["way"]](place)
     start_s = own_cpu_s()
@@ -743,15 +735,6 @@ def run_one(told: Mapping[str, Any]) -> dict[str, Any]:
         "statements": way.statements,
         **rows,
     }
-
-
-def in_fresh_process(way: str, place: Place) -> dict[str, Any]:
-    """This program in a process of its own; its answer."""
-    told = json.dumps({"way": way, "place": asdict(place)})
-    command = [sys.executable, "-m", "benchmarks.ingest_postgres", "--one", told]
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT)
-    found: dict[str, Any] = json.loads(answer.stdout)
-    return found
 
 
 class Bench:
@@ -826,14 +809,14 @@ class Bench:
             if delay_s is None:
                 found[step] = self._import(way, place)
             else:
-                with counted(place.endpoint_url, delay_s) as (endpoint_url, count):
-                    found[step] = self._import(way, replace(place, endpoint_url=endpoint_url))
-                    found[step]["requests"] = count()
+                with distant(place.endpoint_url, delay_s) as far:
+                    found[step] = self._import(way, replace(place, endpoint_url=far.url))
+                    found[step]["requests"] = far.requests
             self._expect(way, step, found[step])
         return found
 
     def _import(self, way: str, place: Place) -> dict[str, float]:
-        return in_fresh_process(way, place)
+        return in_fresh_process("benchmarks.ingest_postgres", {"way": way, "place": asdict(place)})
 
     def _expect(self, way: str, step: str, found: Mapping[str, float]) -> None:
         """End unless the import did what it had to: figures of one that failed are worth nothing."""
@@ -853,54 +836,7 @@ class Bench:
         return f"http://127.0.0.1:{self._s3.port_of('filer')}"
 
 
-@contextmanager
-def counted(target_url: str, delay_s: float) -> Iterator[tuple[str, Any]]:
-    """A way to the server on which every request is counted and arrives this much later."""
-    target = urlsplit(target_url)
-    requests = 0
-
-    async def pump(reader: Any, writer: Any, wait_s: float) -> None:
-        nonlocal requests
-        try:
-            while data := await reader.read(2**16):
-                if wait_s >= 0:
-                    # Requests without a content: each comes in one piece.
-                    requests += data.count(b" HTTP/1.1\r\n")
-                    await asyncio.sleep(wait_s)
-                writer.write(data)
-                await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
-    async def serve(reader: Any, writer: Any) -> None:
-        there = await asyncio.open_connection(target.hostname, target.port)
-        await asyncio.gather(pump(reader, there[1], delay_s), pump(there[0], writer, -1))
-
-    async def listen() -> None:
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            port.set_result(server.sockets[0].getsockname()[1])
-            while not ended.is_set():  # noqa: ASYNC110  the other thread cannot set one of asyncio's
-                await asyncio.sleep(0.05)
-
-    port: Future[int] = Future()
-    ended = threading.Event()
-    thread = threading.Thread(target=asyncio.run, args=(listen(),))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port.result()}", lambda: requests
-    finally:
-        ended.set()
-        thread.join()
-
-
 # Showing -------------------------------------------------------------------------------------------
-
-
-def log(text: str) -> None:
-    """Progress, apart from the tables."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def show(
