@@ -65,16 +65,8 @@ def migrate(url: str) -> Migration:
         return Migration(before, head)
 
 
-def current_revision(url: str) -> str | None:
-    """Revision of the database, None when we have never migrated it."""
-    with opened_database(url) as connection:
-        return database_revision(connection)
-
-
-def is_current(connection: sa.Connection | psycopg.Connection[Any]) -> bool:
-    """Whether the database is at the revision of this version. Takes SQLAlchemy's connection or psycopg's."""
-    if isinstance(connection, sa.Connection):
-        return database_revision(connection) == head_revision()
+def is_current(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the database is at the revision of this version."""
     from psycopg.rows import tuple_row
 
     with connection.cursor(row_factory=tuple_row) as cursor:

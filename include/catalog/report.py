@@ -88,14 +88,6 @@ class DatasetReport(BaseModel):
             }
         )
 
-    def raise_if_incomplete(self) -> None:
-        """Turn the task red when any part failed.
-
-        Raises:
-            RunIncomplete: the count, and the first parts with their reasons.
-        """
-        raise_if_incomplete(self.subject, self.failures)
-
 
 def total(reports: Iterable[DatasetReport]) -> dict[str, TableReport]:
     """All datasets together, by table."""

@@ -20,7 +20,6 @@ from include.errors import (
     DatabaseRefused,
     MalformedAnswer,
     NotFound,
-    RunIncomplete,
     ServiceUnavailable,
 )
 from tests.catalog.lab import BUCKET, DATASET, Lab
@@ -73,8 +72,7 @@ def test_a_document_that_cannot_be_read_keeps_what_depended_on_it(lab: Lab, key:
 
     assert any(f"s3://{BUCKET}/{key}" in problem for problem in report.problems)
     assert report.may_pass == (kind in {"503", "404 although listed"})
-    with pytest.raises(RunIncomplete, match=key):
-        report.raise_if_incomplete()
+    assert set(report.problems) <= set(report.failures)
     for table in DOCUMENTS[key]:
         assert set(ids[table]) <= set(lab.rows(table, "id")), table
     if key != "30001/dataset_metadata.json":
