@@ -81,12 +81,12 @@ def share_datasets(names: Sequence[str]) -> tuple[IngestSlice, ...]:
 
 
 def discovery_problems(
-    request: IngestRequest, found: Sequence[DatasetFolder], *, are_left_out: bool
+    request: IngestRequest, found: Sequence[DatasetFolder], *, are_left_out: bool = False
 ) -> tuple[str, ...]:
     """What was asked for and is not imported, with the reason.
 
     Args:
-        are_left_out: whether there are datasets that the request leaves out.
+        are_left_out: whether some that were asked for are left out by name.
     """
     problems = [
         f"{one.name}: could not be looked into: {one.unknown}" for one in found if one.unknown

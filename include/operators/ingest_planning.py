@@ -49,8 +49,9 @@ class PlanIngestOperator(IngestOperator):
             only=request.filter_datasets,
         )
         found = find(exclude=request.excluded)
-        # A request that leaves out all there is asks for nothing, and gets it.
-        are_left_out = not found and bool(request.exclude_datasets) and bool(find())
+        # Who leaves out all that was asked for misses nothing.
+        asked = request.model_copy(update={"exclude_datasets": []}).excluded
+        are_left_out = not found and asked != request.excluded and bool(find(exclude=asked))
         plan = IngestPlan(
             run_id=dag_run.run_id,
             run_key=run_key(context),

@@ -202,11 +202,12 @@ def test_datasets_that_were_asked_for_and_are_not_there_are_told_by_name():
 def test_what_was_left_out_on_purpose_is_not_missed():
     request = read(filter_datasets=["1", "2"], exclude_datasets=["2"], s3_prefix="1")
     assert discovery_problems(request, found("1")) == ()
-    assert discovery_problems(read(exclude_datasets=[".*"], deposition_ids=[1]), []) == ()
+    assert discovery_problems(read(exclude_datasets=[".*"]), [], are_left_out=True) == ()
 
 
-def test_no_dataset_at_all_is_told():
-    (problem,) = discovery_problems(read(s3_prefix="3000l"), [])
+@pytest.mark.parametrize("exclude", [[], ["9"]])
+def test_no_dataset_at_all_is_told(exclude: list[str]):
+    (problem,) = discovery_problems(read(s3_prefix="3000l", exclude_datasets=exclude), [])
     assert problem == "s3://open/3000l: there is no dataset that was asked for"
 
 

@@ -7,18 +7,21 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.catalog.report import DatasetReport
 from include.catalog.request import DAG_ID, defaults
-from include.clients.runs_bucket import found_key, plan_key, report_key
+from include.clients.runs_bucket import RunsBucket, found_key, plan_key, report_key
 from include.errors import (
     AccessDenied,
     BucketNotFound,
+    DatabaseRefused,
     InvalidInput,
     NotFound,
     RunIncomplete,
@@ -156,9 +159,15 @@ class IngestRun:
     def depositions(self) -> dict[str, Any]:
         return ImportDepositionsOperator(task_id="d").execute(self.context("d"))
 
-    def dataset(self, slice_name: str, *, try_number: int = 4) -> dict[str, Any]:
-        operator = ImportDatasetOperator(task_id="import_dataset", slice_name=slice_name)
-        return operator.execute(self.context("import_dataset", try_number))
+    def dataset(
+        self,
+        slice_name: str,
+        *,
+        try_number: int = 4,
+        operator: type[ImportDatasetOperator] | None = None,
+    ) -> dict[str, Any]:
+        made = (operator or ImportDatasetOperator)(task_id="import_dataset", slice_name=slice_name)
+        return made.execute(self.context("import_dataset", try_number))
 
     def report(self) -> dict[str, Any]:
         return ReportIngestOperator(task_id="report_run").execute(self.context("report_run"))
@@ -380,6 +389,146 @@ def test_very_many_datasets_share_a_task_and_one_that_fails_stops_no_other(
     asked.dataset(**one)
     assert asked.report()["failed"] == 0
     assert len(asked.kept(plan_key)["slices"]) == 1
+
+
+class Instead(ImportDatasetOperator):
+    """Imports with what the class holds, not with an importer."""
+
+    outcome: ClassVar[Any]
+
+    def importer(self, plan: Any, context: Any) -> Any:
+        def import_dataset(folder: Any) -> Any:
+            if isinstance(self.outcome, BaseException):
+                raise self.outcome
+            return self.outcome
+
+        return SimpleNamespace(import_dataset=import_dataset)
+
+
+def ends_with(outcome: Any) -> type[Instead]:
+    """An operator all of whose imports end so."""
+    return type("Ending", (Instead,), {"outcome": outcome})
+
+
+def change_runs(portal: Portal) -> None:
+    """Let one run of dataset 1 take the place of the other."""
+    portal.stores.boto.delete_object(Bucket=portal.bucket, Key="1/RUN1/run_metadata.json")
+    portal.put("1/RUN2/run_metadata.json", {"run_name": "RUN2"})
+
+
+def test_a_second_try_adds_to_what_the_first_one_did(portal: Portal):
+    portal.run().whole()
+    change_runs(portal)
+    asked = portal.run(filter_datasets=["1"])
+    asked.plan()
+    first = asked.dataset("1")
+    kept = asked.kept(found_key, "dataset-1")
+    assert (first["run"]["created"], first["run"]["deleted"]) == (1, 1)
+    assert asked.dataset("1") == first
+    again = asked.kept(found_key, "dataset-1")
+    assert again["tables"] == kept["tables"]
+    assert again["journal_keys"] == kept["journal_keys"] != []
+    assert asked.report()["done"] == 1
+
+
+def test_a_try_that_fails_or_is_killed_hides_nothing_of_an_earlier_one(portal: Portal):
+    asked = portal.run(filter_datasets=["1"])
+    asked.plan()
+    asked.dataset("1")
+    for outcome in (ServiceUnavailable("away"), SystemExit("killed")):
+        with pytest.raises(type(outcome)):
+            asked.dataset("1", try_number=1, operator=ends_with(outcome))
+        with pytest.raises(RunIncomplete, match="/1/: was not imported: "):
+            asked.report()
+        assert asked.kept(report_key)["tables"]["run"]["created"] == 1
+    assert asked.dataset("1")["run"]["created"] == 1
+    assert asked.report()["done"] == 1
+
+
+def test_a_run_that_was_cleared_counts_anew(portal: Portal):
+    asked = portal.run(filter_datasets=["1"])
+    assert asked.whole()["done"] == 1
+    asked.dag_run.clear_number = 1
+    assert asked.whole()["unchanged"] == 1
+    assert asked.kept(report_key)["tables"]["run"] == {
+        "created": 0, "updated": 0, "unchanged": 1, "deleted": 0, "stale": 0,
+    }  # fmt: skip
+
+
+def test_a_dry_run_that_is_tried_again_counts_once(portal: Portal):
+    asked = portal.run(filter_datasets=["1"], dry_run=True)
+    asked.plan()
+    assert asked.dataset("1") == asked.dataset("1")
+
+
+def test_an_import_removes_nothing_from_the_runs_bucket(portal: Portal):
+    """The role of the tasks may delete claims and nothing else."""
+    deleted: list[str] = []
+
+    class Watched(ImportDatasetOperator):
+        @cached_property
+        def runs_bucket(self) -> Any:
+            class Bucket(RunsBucket):
+                def delete(self, key: str, *, if_match: str | None = None) -> None:
+                    deleted.append(key)
+
+            return Bucket(portal.stores.s3, portal.stores.runs_bucket.bucket)
+
+    asked = portal.run(filter_datasets=["1"])
+    asked.plan()
+    for _ in range(2):
+        asked.dataset("1", operator=Watched)
+    assert deleted == []
+
+
+@pytest.mark.parametrize(
+    ("try_number", "may_pass", "raised"),
+    [
+        (1, True, ServiceUnavailable),
+        (4, True, RunIncomplete),
+        (1, False, RunIncomplete),
+    ],
+)
+def test_documents_that_may_be_readable_later_are_tried_again(
+    portal: Portal, try_number: int, may_pass: bool, raised: type[Exception]
+):
+    asked = portal.run(filter_datasets=["1"])
+    asked.plan()
+    problem = "s3://x/1/RUN1/run_metadata.json: ServiceUnavailable: 503"
+    outcome = DatasetReport(subject="s3://x/1/", problems=(problem,), may_pass=may_pass)
+    with pytest.raises(raised, match="ServiceUnavailable: 503"):
+        asked.dataset("1", try_number=try_number, operator=ends_with(outcome))
+    assert asked.kept(found_key, "dataset-1")["problems"] == [problem]
+
+
+def test_what_was_wrong_before_an_import_ended_is_in_its_report(portal: Portal):
+    asked = portal.run(filter_datasets=["1"])
+    asked.plan()
+    error = DatabaseRefused("no")
+    error.add_note("s3://x/1/RUN1/run_metadata.json: run_name: is missing")
+    with pytest.raises(RunIncomplete, match="run_name: is missing"):
+        asked.dataset("1", operator=ends_with(error))
+
+
+@pytest.mark.parametrize(
+    ("params", "is_told"),
+    [
+        ({"s3_prefix": "9", "exclude_datasets": ["7"]}, True),
+        ({"match_datasets": ["9"], "exclude_datasets": ["7"]}, True),
+        ({"exclude_datasets": [".*"]}, False),
+        ({"match_datasets": ["1"], "exclude_datasets": ["1"]}, False),
+    ],
+)
+def test_that_nothing_was_asked_for_is_told_unless_it_was_left_out(
+    portal: Portal, params: dict[str, Any], is_told: bool
+):
+    asked = portal.run(**params)
+    assert asked.plan() == []
+    if is_told:
+        with pytest.raises(RunIncomplete, match="there is no dataset that was asked for"):
+            asked.report()
+    else:
+        assert asked.report()["asked"] == 0
 
 
 def test_a_public_bucket_is_read_without_credentials(portal: Portal):
