@@ -1,11 +1,11 @@
 """Import the metadata of the portal's bucket into its PostgreSQL database.
 
 The bucket is the truth: rows are created, updated and deleted until the database says what the documents in
-the bucket say. Rows that are found again keep their ids. Nothing is started by itself: trigger it when data
-has changed. Safe to re-run: a second run over what is in step writes nothing.
+the bucket say. Rows that are found again keep their ids. Trigger it when data has changed, or let it run by
+the schedule in `ASSETFLOW_INGEST_SCHEDULE`. Safe to re-run: a second run over what is in step writes nothing.
 
 **Plan first:** with *Dry run* everything is read and compared, and the log of `report_run` shows per table
-what would be created, updated and deleted (*stale*).
+what would be created, updated and deleted.
 
 **If it is red:** the log of `report_run` ends with everything that failed, with bucket, key, field and
 reason. What could be imported is; rows below a document that cannot be read are kept. Mend the document and
@@ -13,8 +13,6 @@ trigger the DAG for it with *Only these datasets*, or clear its instance of `imp
 deleted, of … only … may be* means that the limits held back deletions: look at a dry run before you raise
 them. *Run `assetflow catalog migrate`* means that the database has an older schema than this version.
 """
-
-from datetime import UTC, datetime
 
 from airflow.sdk import Param, dag
 
@@ -24,11 +22,12 @@ from include.operators.ingest_datasets import ImportDatasetOperator
 from include.operators.ingest_depositions import ImportDepositionsOperator
 from include.operators.ingest_planning import PlanIngestOperator
 from include.operators.ingest_report import ReportIngestOperator
+from include.schedules import schedule_of
+from include.settings import settings
 
 
 @dag(
-    schedule=None,  # somebody who changed the bucket asks for it
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    schedule=schedule_of("ASSETFLOW_INGEST_SCHEDULE", settings().ingest_schedule),
     catchup=False,
     max_active_runs=4,  # two imports of one dataset come one after the other: each holds its lock
     default_args=DEFAULT_ARGS,

@@ -93,6 +93,10 @@ class Settings(BaseSettings):
         description="What https addresses of files in the catalog begin with; empty means the portal's "
         "public file server.",
     )
+    ingest_schedule: str = Field(
+        "",
+        description="When `ingest_postgres` runs by itself: a cron expression in UTC; empty means never.",
+    )
 
 
 @cache
