@@ -191,6 +191,7 @@ class Writer:
             for place, name in enumerate(rows.columns)
             if name in entity.sql_table.c and isinstance(entity.sql_table.c[name].type, JSONB)
         ]
+        n = 0
         try:
             with self._cursor.copy(statement) as copy:
                 for n in numbers:
@@ -199,8 +200,12 @@ class Writer:
                         row[place] = None if row[place] is None else Jsonb(row[place])
                     kept = rows.kept.get(n, ())
                     copy.write_row((n, *row, *(name in kept for name in keeps)))
-        except DataError as error:
-            raise DatabaseRefused(_refused_value(error, rows, numbers)) from error
+        except (DataError, UnicodeError) as error:
+            # Rows are sent many at a time: what the database says is of an earlier one than this.
+            said = " ".join(str(error).split())
+            line = re.search(r"COPY \w+, line (\d+)", said)
+            at = numbers[int(line[1]) - 1] if line else n
+            raise DatabaseRefused(f"{_described(rows, at)}: {said}") from error
         if len(numbers) >= ANALYZE_FROM_ROWS:
             self._run("ANALYZE {new}", entity.table)
         return len(numbers)
@@ -418,16 +423,13 @@ def _keeps(rows: TableRows) -> list[str]:
     return sorted(set().union(*rows.kept.values()))
 
 
-def _refused_value(error: DataError, rows: TableRows, numbers: Sequence[int]) -> str:
-    """What PostgreSQL said of a row of a COPY, with the document that it is from."""
-    said = " ".join(str(error).split())
-    line = re.search(r"COPY \w+, line (\d+)", said)
-    at = int(line[1]) if line else 0
-    if not 0 < at <= len(numbers):
-        return f"{rows.entity.table}: {said}"
-    item = next(found for found in rows.items if found.n == numbers[at - 1])
-    entry = f", entry {item.index}" if item.index else ""
-    return f"{item.key}{entry}: {rows.entity.table}: {said}"
+def _described(rows: TableRows, n: int) -> str:
+    """Of which document a row is, and of which table."""
+    item = next((found for found in rows.items if found.n == n), None)
+    if item is None:
+        return rows.entity.table
+    entry = f"entry {item.index} of " if item.index else ""
+    return f"{item.key}: {entry}{rows.entity.table}"
 
 
 def _text(statement: str) -> sql.SQL:

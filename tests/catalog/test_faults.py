@@ -13,7 +13,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from include.catalog.documents import DocumentReader
+from include.catalog.entities import OF_DATASETS
+from include.catalog.finders import Item
 from include.catalog.imports import Importer
+from include.catalog.listing import DatasetListing
+from include.catalog.paths import Urls
+from include.catalog.rows import make_rows
+from include.catalog.tree import Tree
+from include.catalog.write import Writer
 from include.errors import (
     AccessDenied,
     AssetflowError,
@@ -22,7 +30,7 @@ from include.errors import (
     NotFound,
     ServiceUnavailable,
 )
-from tests.catalog.lab import BUCKET, DATASET, Lab
+from tests.catalog.lab import BUCKET, DATASET, EVERYTHING, Lab
 from tests.catalog.test_import import ALIGNMENT, ANNOTATION, COUNTS, TOMOGRAM, edit
 
 DOCUMENTS = {
@@ -291,6 +299,40 @@ def test_a_value_that_the_database_refuses_all_the_same_is_named(lab: Lab):
     with pytest.raises(DatabaseRefused, match=told):
         lab.run()
     assert lab.counts() == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"in_plane_rotation": float("nan")}, 'Token "NaN" is invalid'),
+        ({"in_plane_rotation": "a\0"}, "Unicode escape"),
+        ({"z_index": 2**40}, "out of range"),
+    ],
+    ids=str,
+)
+def test_a_value_that_no_converter_stopped_is_named(lab: Lab, value: dict[str, Any], told: str):
+    """Whatever the column's type: as if its converter had let the value through."""
+
+    lab.importer().import_depositions([300, 301])
+    tree = Tree(
+        BUCKET,
+        DatasetListing(DATASET.prefix, lab.objects.iterate_objects(BUCKET, DATASET.prefix)),
+        DocumentReader(lab.objects, BUCKET),
+        Urls(BUCKET),
+        outer_size=lambda _: 0,
+        has_deposition=lambda _: True,
+    )
+    made = make_rows(tree, OF_DATASETS, {"dataset": [Item(DATASET.prefix, {})]}, EVERYTHING)
+    rows = made["per_section_alignment_parameters"]
+    (name,) = value
+    list(rows.rows.values())[1][rows.columns.index(name)] = value[name]
+    found = f"{ALIGNMENT}: entry 2 of per_section_alignment_parameters: .*{told}"
+    with (
+        lab.connect() as connection,
+        pytest.raises(DatabaseRefused, match=found),
+        connection.transaction(),
+    ):
+        Writer(connection, OF_DATASETS).write(made)
 
 
 # Sizes of what lies elsewhere ----------------------------------------------------------------------
