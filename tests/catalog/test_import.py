@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from include.catalog.entities import OF_DATASETS
 from include.catalog.report import TableReport
+from include.catalog.write import OWNERS, POINTERS
 from tests.catalog.lab import BUCKET, HTTPS, Lab
 
 RUN1 = "30001/RUN1"
@@ -352,6 +354,17 @@ def test_a_vanished_tilt_series_leaves_alignments_and_what_uses_them(lab: Lab):
     lab.run(["tiltseries"])
     assert lab.one("alignment")["tiltseries_id"] is None
     assert lab.counts()["annotation_file"] == 7
+
+
+def test_it_is_said_of_every_pointer_what_becomes_of_it_when_its_row_goes():
+    for entity in OF_DATASETS:
+        for column in entity.sql_table.c:
+            for key in column.foreign_keys:
+                target = key.column.table.name
+                is_owned = (target, column.name) in OWNERS.get(entity.table, ())
+                is_cleared = (entity.table, column.name, target) in POINTERS
+                # Depositions are never deleted.
+                assert is_owned + is_cleared == (target != "deposition"), column
 
 
 # Limits, dry run -----------------------------------------------------------------------------------
