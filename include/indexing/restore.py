@@ -100,22 +100,6 @@ class _Step:
         return RestoredEntry(item=self.item, kind=self.subject[0], outcome=outcome, reason=reason)
 
 
-def restore(
-    entries: Sequence[Entry],
-    store: AssetStore,
-    collections: Mapping[Generation, RecordStore],
-    *,
-    replaced: bool = False,
-    dry_run: bool = False,
-) -> list[RestoredEntry]:
-    """Put back what one journal holds; see :func:`restore_journals`."""
-    return list(
-        restore_journals(
-            ["journal"], lambda _: entries, store, collections, replaced=replaced, dry_run=dry_run
-        )
-    )
-
-
 def restore_journals(
     keys: Iterable[str],
     read: Callable[[str], Any],

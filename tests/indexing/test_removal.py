@@ -12,7 +12,7 @@ from include.assets.core_files import Generation
 from include.errors import ServiceUnavailable
 from include.indexing.removal import FEW, RemovalLimits
 from include.indexing.report import Removal
-from include.indexing.restore import Restored, restore
+from include.indexing.restore import Restored, restore_journals
 from tests.indexing.lab import Lab
 from tests.s3_clients import s3_client
 
@@ -136,7 +136,8 @@ def test_what_was_removed_comes_back_and_a_second_time_nothing_happens(lab: Lab)
 def back(lab: Lab, **how: bool) -> dict[str, Restored]:
     store = s3_client(lab.server)
     collections = {one: lab.collection(one) for one in Generation}
-    return {one.item: one.outcome for one in restore(lab.journal, store, collections, **how)}
+    found = restore_journals(["journal"], lambda _: lab.journal, store, collections, **how)
+    return {one.item: one.outcome for one in found}
 
 
 def test_restoring_overwrites_nothing(lab: Lab):

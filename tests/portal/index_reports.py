@@ -238,6 +238,7 @@ def make_rich_report(*, dry_run: bool = False) -> tuple[RunReport, RemovalReport
                 done=87,
                 unchanged=5204,
                 failed=2,
+                folders_known=5290,
                 cases={"1": 40210, "2": 311, "4": 86, "6": 12, "8": 5117},
                 counts={
                     "core_files_written": 174,

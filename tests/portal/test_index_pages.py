@@ -231,6 +231,7 @@ def test_a_report_shows_its_verdict_counts_reasons_and_the_refusal(
     text = text_of(client.get(RUN_PAGE))
     assert "414 failed, of 11,026 assets in 3 buckets; 87 put right" in text
     assert f"Removals in private-data were refused {REFUSED}" in text
+    assert "5,290 folders with a record looked up, not compared" in text
     assert "core files written 174" in text
     assert "AccessDenied: GET s3://open-data/ecephys_712345_2026-11-18_09-30-00" in text
     assert "no metadata.nd.json and no core file: nothing to make a record of 37" in text
