@@ -94,6 +94,25 @@ def column(rows: TableRows, name: str) -> list[Any]:
             "shape of entry 2: shape is missing", id="a file without a shape",
         ),
         pytest.param(
+            ANNOTATION, with_("files", 1, "shape", value=None),
+            "shape of entry 2: shape is missing", id="a file whose shape is null",
+        ),
+        pytest.param(
+            ANNOTATION, renamed("deposition_id"),
+            "deposition_id: deposition_id is missing", id="an annotation's deposition",
+        ),
+        pytest.param(
+            ANNOTATION, with_("annotation_ingest_id", value=""),
+            "annotation_ingest_id: expected a name, found ''", id="an annotation's name, empty",
+        ),
+        pytest.param(
+            "30001/RUN1/run_metadata.json", with_("run_name", value=[]),
+            "name: expected a name, found []", id="a run's name, a list",
+        ),
+        pytest.param(
+            "30001/RUN1/run_metadata.json", renamed("run_name"), "name: is missing", id="a run's name",
+        ),
+        pytest.param(
             ANNOTATION, renamed("files", ..., "shape"),
             "shape of entry 1: shape is missing", id="the shapes of all files",
         ),

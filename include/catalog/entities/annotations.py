@@ -11,9 +11,10 @@ from include.catalog.entities.sources import (
     deposition,
     https,
     is_of_dataset,
+    name,
+    needed,
     own_https,
     own_s3,
-    required,
     s3,
     s3_of_present,
     size,
@@ -35,8 +36,9 @@ ANNOTATION = Entity(
     # Data files lie beside the documents; only a document's name ends in a digit.
     find=Documents("Annotations/*/*[0-9].json"),
     columns={
-        "deposition_id": deposition,
-        "annotation_ingest_id": "annotation_ingest_id",
+        # Nullable, and yet without it no file's source can be told.
+        "deposition_id": lambda item, tree: needed(deposition(item, tree), "deposition_id"),
+        "annotation_ingest_id": name("annotation_ingest_id"),
         "s3_metadata_path": own_s3,
         "https_metadata_path": own_https,
         "annotation_publication": "annotation_publications",
@@ -71,12 +73,12 @@ class Shapes:
         return []
 
     def items(self, tree: Tree, parent: Item) -> Iterator[Item | Unseen]:
-        shapes: dict[str | None, list[Item]] = {}
+        shapes: dict[str, list[Item]] = {}
         are_all_known = True
         for found in self._files.items(tree, parent):
             if isinstance(found, Item):
                 try:
-                    shape = self._shape(required(found.data, "shape"))
+                    shape = needed(self._shape(found.data.get("shape")), "shape")
                 except UnusableValue as error:
                     are_all_known = False
                     yield Unseen(parent.key, str(error), f"shape of entry {found.index}")

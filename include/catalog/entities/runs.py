@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from include.catalog.entities.sources import folder_https, folder_s3, own_https, own_s3
+from include.catalog.entities.sources import folder_https, folder_s3, name, own_https, own_s3
 from include.catalog.entity import Entity
 from include.catalog.finders import Documents, Folders, ListDocument
 from include.catalog.values import UnusableValue
@@ -22,7 +22,7 @@ RUN = Entity(
     parent="dataset",
     parent_column="dataset_id",
     find=Documents("*/run_metadata.json"),
-    columns={"name": "run_name", "s3_prefix": folder_s3, "https_prefix": folder_https},
+    columns={"name": name("run_name"), "s3_prefix": folder_s3, "https_prefix": folder_https},
 )
 
 IDENTIFIED_OBJECT = Entity(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from include.catalog.entity import Function, Source
 from include.catalog.paths import path_of
-from include.catalog.values import UnusableValue, to_float, to_integer, walk
+from include.catalog.values import UnusableValue, shown, to_float, to_integer, walk
 
 if TYPE_CHECKING:
     from include.catalog.finders import Item
@@ -49,6 +49,21 @@ def present(key: str) -> Function:
     it is.
     """
     return lambda item, _: required(item.data, key)
+
+
+def name(key: str) -> Function:
+    """The text at a key that names a row whose id is public: an empty one names none.
+
+    With another name it would be another row, and all below the one that it was would go.
+    """
+
+    def found(item: Item, _: Tree) -> Any:
+        value = item.data.get(key)
+        if value in ("", [], {}):
+            raise UnusableValue(f"expected a name, found {shown(value)}")
+        return value
+
+    return found
 
 
 def integer(path: str) -> Function:
