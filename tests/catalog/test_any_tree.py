@@ -11,6 +11,7 @@ from include.catalog.discovery import DatasetFolder
 from include.catalog.entities import BY_TABLE
 from include.catalog.imports import DeletionLimits
 from include.catalog.tables import Base
+from include.errors import AccessDenied
 from tests.catalog.lab import Lab, Objects
 
 FOLDER = DatasetFolder("1")
@@ -168,6 +169,25 @@ def test_one_tree_after_another_is_the_other(
     for row in lab.rows("run"):
         assert kept.get(row["name"], row["id"]) == row["id"]
     versions = lab.versions()
+    lab.run(folder=FOLDER, limits=LIMITS)
+    assert lab.versions() == versions
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(tree=trees(), data=st.data())
+def test_whatever_cannot_be_read_of_a_tree_that_did_not_change_no_row_changes(
+    catalog_url: str, tree: dict[str, Any], data: st.DataObject
+):
+    lab = Lab(catalog_url, Objects())
+    import_anew(lab, tree)
+    versions = lab.versions()
+    documents = sorted(key for key in tree if key.endswith(".json"))
+    hidden = data.draw(st.sets(st.sampled_from(documents), min_size=1, max_size=4))
+    lab.objects.faults |= dict.fromkeys(hidden, AccessDenied("403"))
     lab.run(folder=FOLDER, limits=LIMITS)
     assert lab.versions() == versions
 
