@@ -103,11 +103,11 @@ def column(rows: TableRows, name: str) -> list[Any]:
         ),
         pytest.param(
             ANNOTATION, with_("annotation_ingest_id", value=""),
-            "annotation_ingest_id: expected a name, found ''", id="an annotation's name, empty",
+            "annotation_ingest_id: annotation_ingest_id: expected a name, found ''", id="an annotation's name, empty",
         ),
         pytest.param(
             "30001/RUN1/run_metadata.json", with_("run_name", value=[]),
-            "name: expected a name, found []", id="a run's name, a list",
+            "name: run_name: expected a name, found []", id="a run's name, a list",
         ),
         pytest.param(
             "30001/RUN1/run_metadata.json", renamed("run_name"), "name: is missing", id="a run's name",

@@ -60,7 +60,7 @@ def name(key: str) -> Function:
     def found(item: Item, _: Tree) -> Any:
         value = item.data.get(key)
         if value in ("", [], {}):
-            raise UnusableValue(f"expected a name, found {shown(value)}")
+            raise UnusableValue(f"{key}: expected a name, found {shown(value)}")
         return value
 
     return found
@@ -172,10 +172,10 @@ def folder_https(item: Item, tree: Tree) -> str:
 def is_of_dataset(value: Any, tree: Tree) -> bool:
     """Whether a deposition id is the dataset's; text or number, it is the same id."""
     try:
-        number = to_integer(value)
+        found = to_integer(value)
     except UnusableValue:
         return False  # told where the id itself is stored
-    return number is not None and number == tree.dataset_deposition_id
+    return found is not None and found == tree.dataset_deposition_id
 
 
 def needed(value: Any, what: str) -> Any:
