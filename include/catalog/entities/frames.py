@@ -47,9 +47,10 @@ class FramesOfRun:
         return self._document.keys(tree, parent)
 
     def items(self, tree: Tree, parent: Item) -> Iterator[Item | Unseen]:
-        if not self.keys(tree, parent):
+        documents = list(self._document.items(tree, parent))
+        if not documents:
             yield Unseen(parent.key, "")
-        for document in self._document.items(tree, parent):
+        for document in documents:
             if isinstance(document, Item):
                 for found in self._entries.items(tree, document):
                     if isinstance(found, Item):
