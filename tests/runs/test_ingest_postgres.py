@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from include.assets.run_key import run_digits
-from include.catalog.imports import DATASET_LOCKS
+from include.catalog.imports import FOLDER_LOCKS
 from include.clients.airflow_api import FINAL_STATES
 from include.local.connections import CATALOG_DATABASE
 from tests.runs.eventually import eventually, kill
@@ -91,7 +91,7 @@ class Portal:
         """As if somebody else imported the dataset."""
         with self.connect() as connection:
             lock = "SELECT pg_advisory_lock(%s, hashtext(%s))"
-            connection.execute(lock, (DATASET_LOCKS, f"{self.bucket}/{number}/"))
+            connection.execute(lock, (FOLDER_LOCKS, f"{self.bucket}/{number}/"))
             yield
 
 
