@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -88,23 +89,37 @@ def s3_server(services_root: Path) -> Iterator[S3]:
     yield from _serve(S3(services_root))
 
 
+class EmptyBuckets:
+    """Empty buckets to be had for a test: a new one costs SeaweedFS a second, one that was emptied nothing."""
+
+    def __init__(self, server: S3) -> None:
+        self._server = server
+        self._emptied: list[str] = []
+
+    @contextmanager
+    def lend(self) -> Iterator[str]:
+        """The name of an empty bucket, emptied again at the end."""
+        if self._emptied:
+            name = self._emptied.pop()
+        else:
+            name = f"test-{uuid.uuid4().hex[:12]}"
+            self._server.make_bucket(name)
+        yield name
+        self._server.empty_bucket(name)
+        self._emptied.append(name)
+
+
 @pytest.fixture(scope="session")
-def emptied_buckets() -> list[str]:
-    """Buckets that earlier tests have left empty; a new one costs SeaweedFS a second, an old one nothing."""
-    return []
+def buckets(s3_server: S3) -> EmptyBuckets:
+    """Lends empty buckets of the server."""
+    return EmptyBuckets(s3_server)
 
 
 @pytest.fixture
-def bucket(s3_server: S3, emptied_buckets: list[str]) -> Iterator[str]:
+def bucket(buckets: EmptyBuckets) -> Iterator[str]:
     """Name of an empty bucket, emptied again after the test."""
-    if emptied_buckets:
-        name = emptied_buckets.pop()
-    else:
-        name = f"test-{uuid.uuid4().hex[:12]}"
-        s3_server.make_bucket(name)
-    yield name
-    s3_server.empty_bucket(name)
-    emptied_buckets.append(name)
+    with buckets.lend() as name:
+        yield name
 
 
 @pytest.fixture(scope="session")

@@ -41,28 +41,26 @@ class Buckets:
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_server: S3) -> Iterator[Buckets]:
+def deployment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_server: S3, buckets: Any
+) -> Iterator[Buckets]:
     """Settings and the S3 connection of a deployment of its own; its lab is ``tmp_path / "lab"``."""
-    private, runs = (f"test-{uuid.uuid4().hex[:12]}" for _ in range(2))
     for folder in ("lab", "staging"):
         (tmp_path / folder).mkdir()
     name, value = to.as_variable("assetflow_s3", to.s3_connection(s3_server))
-    for variable, setting in {
-        name: value,
-        "ASSETFLOW_PRIVATE_BUCKET": private,
-        "ASSETFLOW_RUNS_BUCKET": runs,
-        "ASSETFLOW_SOURCE_ROOTS": f'["{tmp_path / "lab"}"]',
-        "ASSETFLOW_STAGING_ROOT": str(tmp_path / "staging"),
-    }.items():
-        monkeypatch.setenv(variable, setting)
+    with buckets.lend() as private, buckets.lend() as runs:
+        for variable, setting in {
+            name: value,
+            "ASSETFLOW_PRIVATE_BUCKET": private,
+            "ASSETFLOW_RUNS_BUCKET": runs,
+            "ASSETFLOW_SOURCE_ROOTS": f'["{tmp_path / "lab"}"]',
+            "ASSETFLOW_STAGING_ROOT": str(tmp_path / "staging"),
+        }.items():
+            monkeypatch.setenv(variable, setting)
+        settings.cache_clear()
+        hook = AssetStoreHook()
+        yield Buckets(private, hook.runs_bucket(runs), hook.client, s3_server.client())
     settings.cache_clear()
-    for bucket in (private, runs):
-        s3_server.make_bucket(bucket)
-    hook = AssetStoreHook()
-    yield Buckets(private, hook.runs_bucket(runs), hook.client, s3_server.client())
-    settings.cache_clear()
-    for bucket in (private, runs):
-        s3_server.remove_bucket(bucket)
 
 
 @pytest.fixture

@@ -199,26 +199,21 @@ def test_a_run_imports_and_the_next_finds_everything_unchanged(portal: Portal):
     assert again.kept(report_key)["lines"] == []
 
 
-def test_the_portals_own_test_files_are_imported(portal: Portal, s3_server: S3):
-    bucket = "test-public-bucket"
-    s3_server.make_bucket(bucket)
+def test_the_portals_own_test_files_are_imported(portal: Portal, s3_server: S3, bucket: str):
     client = s3_server.client()
     for path in (found for found in TREE.rglob("*") if found.is_file()):
         key = str(path.relative_to(TREE))
         client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
-    try:
-        first = portal.run(s3_bucket=bucket, filter_datasets=["30001/"], deposition_ids=[300])
-        slices = first.plan()
-        assert first.depositions()["deposition"]["created"] == 1
-        for one in slices:
-            first.dataset(**one)
-        tables = first.report()["tables"]
-        assert tables["run"]["created"] == len(portal.rows("SELECT id FROM run")) > 0
-        assert tables["tomogram"]["created"] > 0
-        again = portal.run(s3_bucket=bucket, filter_datasets=["30001"])
-        assert again.whole()["unchanged"] == 1
-    finally:
-        s3_server.remove_bucket(bucket)
+    first = portal.run(s3_bucket=bucket, filter_datasets=["30001/"], deposition_ids=[300])
+    slices = first.plan()
+    assert first.depositions()["deposition"]["created"] == 1
+    for one in slices:
+        first.dataset(**one)
+    tables = first.report()["tables"]
+    assert tables["run"]["created"] == len(portal.rows("SELECT id FROM run")) > 0
+    assert tables["tomogram"]["created"] > 0
+    again = portal.run(s3_bucket=bucket, filter_datasets=["30001"])
+    assert again.whole()["unchanged"] == 1
 
 
 def test_a_dry_run_counts_and_writes_nothing(portal: Portal):
