@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ if TYPE_CHECKING:
     from include.local.stack import LocalStack
 
 ServiceT = TypeVar("ServiceT", bound="Service")
+
+hypothesis.settings.register_profile(
+    "busy",
+    deadline=None,
+    # A machine that has other things to do is no fault of a test.
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("busy")
 
 PREFIX = "assetflow-tests-of-"
 """Of a session's folder; its process id follows."""

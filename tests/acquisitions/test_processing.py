@@ -276,7 +276,9 @@ def _keys(value: Any) -> set[str]:
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=40,
+    deadline=None,
 )
 @given(st.dictionaries(
     st.text("ab.$", min_size=1, max_size=4),
