@@ -19,7 +19,6 @@ from include.catalog.existing_schema import schema_problems
 from include.catalog.migrate import (
     VERSION_TABLE,
     Migration,
-    database_revision,
     head_revision,
     is_current,
     is_of_catalog,
@@ -29,6 +28,7 @@ from include.catalog.migrate import (
 from include.catalog.tables import Base
 from include.catalog.violations import IdentitiesViolated, find_violations, repair_statements
 from include.errors import InvalidInput, ServiceUnavailable
+from tests.catalog.revisions import current_revision
 
 DEPOSITION = (
     "INSERT INTO deposition (id, title, description, deposition_date, release_date, last_modified_date) "
@@ -94,11 +94,6 @@ def difference_from_models(url: str) -> list[Any]:
         }
         context = MigrationContext.configure(connection, opts=options)
         return compare_metadata(context, Base.metadata)
-
-
-def current_revision(url: str) -> str | None:
-    with opened_database(url) as connection:
-        return database_revision(connection)
 
 
 def test_from_nothing(fresh_database: str):

@@ -8,11 +8,12 @@ import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
-from include.catalog.migrate import current_revision, migrate
+from include.catalog.migrate import migrate
 from include.cli.catalog import app
 from include.hooks.postgres import CatalogDatabaseHook
 from include.local.connections import as_variable, postgres_connection
 from include.local.postgres import Postgres
+from tests.catalog.revisions import current_revision
 
 
 @pytest.fixture
