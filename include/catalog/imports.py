@@ -11,27 +11,28 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import psycopg
 from psycopg import Connection
 
 from include.assets.core_files import parse_json
-from include.assets.stored_object import StoredObject
+from include.catalog.database_errors import translated
+from include.catalog.depositions import Depositions, ids_of, lock_depositions
 from include.catalog.discovery import (
     DATASET_DOCUMENT,
-    DEPOSITION_DOCUMENT,
     DEPOSITIONS_FOLDER,
     DatasetFolder,
 )
 from include.catalog.documents import DocumentReader, ObjectReader
 from include.catalog.entities import OF_DATASETS, OF_DEPOSITIONS
-from include.catalog.entity import KEEP, Entity
+from include.catalog.entity import Entity
 from include.catalog.finders import Item
-from include.catalog.listing import DatasetListing
+from include.catalog.listing import DatasetListing, ObjectLister
+from include.catalog.outer_sizes import OuterSizes
 from include.catalog.paths import Urls
 from include.catalog.report import DatasetReport, TableReport, as_texts
 from include.catalog.rows import TableRows, make_rows
@@ -40,8 +41,6 @@ from include.catalog.values import UnusableValue, to_integer
 from include.catalog.write import Writer
 from include.errors import (
     AssetflowError,
-    BucketNotFound,
-    DatabaseRefused,
     InvalidInput,
     NotFound,
     Problem,
@@ -51,19 +50,12 @@ from include.errors import (
 
 logger = logging.getLogger(__name__)
 
-FOLDER_LOCKS, DEPOSITION_LOCKS, DATASET_LOCKS = 7201, 7202, 7203
-"""First halves of advisory locks; the second tells which folder, deposition or dataset. Whoever waits for one
-of a dataset holds that of its folder, and never the other way round: no two wait for each other."""
+FOLDER_LOCKS, DATASET_LOCKS = 7201, 7203
+"""First halves of advisory locks; the second tells which folder or dataset. Whoever waits for one of a
+dataset holds that of its folder, and never the other way round: no two wait for each other."""
 
 FEW_ROWS = 1_000
 """So many stale rows are no sign of a fault, whatever their share."""
-
-
-class ObjectLister(Protocol):
-    """What is needed of S3 beside documents; strict about its answers."""
-
-    def iterate_objects(self, bucket: str, prefix: str) -> Iterator[StoredObject]:
-        """All objects whose keys start with the prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +115,7 @@ class Importer:
             What was wrong with parts of the dataset before that is in the notes of the error.
         """
         with self._connected() as connection:
-            with _translated(f"s3://{self.bucket}/{folder.prefix}"), connection.cursor() as cursor:
+            with translated(f"s3://{self.bucket}/{folder.prefix}"), connection.cursor() as cursor:
                 lock = "SELECT pg_advisory_lock(%s, hashtext(%s))"
                 cursor.execute(lock, (FOLDER_LOCKS, f"{self.bucket}/{folder.prefix}"))
             return self._import_dataset(folder, connection)
@@ -132,9 +124,9 @@ class Importer:
         """Make the rows of these depositions what their documents say, whether there are rows or not."""
         with self._connected() as connection:
             started_s = time.monotonic()
-            with _translated("depositions"):
+            with translated("depositions"):
                 lock_depositions(connection, ids, until_end_of="session")
-            depositions = _Depositions(self, connection)
+            depositions = Depositions(self, connection)
             wrong = {one: depositions.problems(one) for one in ids}
             tree, made = depositions.rows([one for one, problems in wrong.items() if not problems])
             with _told(tree):
@@ -162,8 +154,8 @@ class Importer:
             folder.prefix, self.store.iterate_objects(self.bucket, folder.prefix)
         )
         documents = DocumentReader(self.reader, self.bucket, self.threads)
-        depositions = _Depositions(self, connection)
-        sizes = _OuterSizes(self.store, self.bucket)
+        depositions = Depositions(self, connection)
+        sizes = OuterSizes(self.store, self.bucket)
         tree = Tree(
             self.bucket,
             listing,
@@ -180,7 +172,7 @@ class Importer:
             subject, len(listing), sum(len(one.rows) for one in made.values()),
         )  # fmt: skip
         with _told(tree):
-            for number in _ids(made["dataset"]):
+            for number in ids_of(made["dataset"]):
                 self._claim(number, subject, connection)
             report = self._store(connection, subject, tree, made, OF_DATASETS, depositions)
         may_pass = any(
@@ -201,7 +193,7 @@ class Importer:
             InvalidInput: its row is of another folder, which says still that it is this dataset, or may.
             ServiceUnavailable: that cannot be looked up now.
         """
-        with _translated(ours), connection.cursor() as cursor:
+        with translated(ours), connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s, %s)", (DATASET_LOCKS, number))
             cursor.execute("SELECT s3_prefix FROM dataset WHERE id = %s", (number,))
             row = cursor.fetchone()
@@ -240,12 +232,12 @@ class Importer:
         tree: Tree,
         made: dict[str, TableRows],
         entities: Sequence[Entity],
-        depositions: _Depositions | None,
+        depositions: Depositions | None,
     ) -> DatasetReport:
         """Write the rows in one transaction; roll it back in a dry run."""
         writer = Writer(connection, entities)
         refused = journal_key = ""
-        with _translated(subject), connection.transaction() as transaction:
+        with translated(subject), connection.transaction() as transaction:
             counts: dict[str, TableReport] = {}
             if depositions is not None:
                 counts = depositions.store_missing(connection, tree)
@@ -293,163 +285,12 @@ class Importer:
 
     @contextmanager
     def _connected(self) -> Iterator[Connection[Any]]:
-        with _translated(f"importing s3://{self.bucket}"):
+        with translated(f"importing s3://{self.bucket}"):
             connection = self.connect()
         try:
             yield connection
         finally:
             connection.close()
-
-
-class _OuterSizes:
-    """Sizes of paths outside of the dataset's folder; each is asked for once."""
-
-    def __init__(self, store: ObjectLister, bucket: str) -> None:
-        self._store = store
-        self._bucket = bucket
-        self._known: dict[str, Any] = {}
-        self.problems: list[Problem] = []
-        self.may_pass = False
-
-    def __call__(self, key: str) -> Any:
-        """Bytes at and below a path; :data:`KEEP` when it cannot be told, and why is a problem."""
-        path = key.removesuffix("/")
-        if path not in self._known:
-            self._known[path] = self._ask(path)
-        return self._known[path]
-
-    def _ask(self, path: str) -> Any:
-        try:
-            return sum(
-                found.size_bytes
-                for found in self._store.iterate_objects(self._bucket, path)
-                if found.key == path or found.key.startswith(f"{path}/")
-            )
-        except BucketNotFound:
-            raise
-        except AssetflowError as error:
-            self.may_pass |= isinstance(error, TransientError)
-            reason = f"its size is not known: {type(error).__name__}: {error}"
-            self.problems.append(Problem(Urls(self._bucket).s3(path), "", reason))
-            return KEEP
-
-
-class _Depositions:
-    """Which depositions there are, and which of them have to be made."""
-
-    def __init__(self, importer: Importer, connection: Connection[Any]) -> None:
-        self._importer = importer
-        with _translated("depositions"), connection.cursor() as cursor:
-            cursor.execute("SELECT id FROM deposition")
-            self._known = {int(row[0]) for row in cursor.fetchall()}
-        self._documents = DocumentReader(importer.reader, importer.bucket, importer.threads)
-        self._listed: dict[int, list[StoredObject]] = {}
-        self._problems: dict[int, list[Problem]] = {}
-        self._missing: set[int] = set()
-        self.may_pass = False
-        """Whether a document could not be read and may be some other time."""
-
-    def has(self, number: int) -> bool:
-        """Whether the deposition has a row, or will have one; False when there is none to make it of.
-
-        Raises:
-            UnusableValue: there is, or may be, but no row can be made of it.
-        """
-        if number in self._known or number in self._missing:
-            return True
-        problems = self.problems(number)
-        if problems and self._listed.get(number) == []:
-            return False
-        if problems:
-            raise UnusableValue(f"deposition {number} has no row: {'; '.join(map(str, problems))}")
-        self._missing.add(number)
-        return True
-
-    def problems(self, number: int) -> list[Problem]:
-        """Why no row can be made of its document; none when one can. Read once, however often asked."""
-        if number not in self._problems:
-            self._problems[number] = list(self._problems_of(number))
-            self.may_pass |= any(one.is_transient for one in self._documents.unreadable)
-        return self._problems[number]
-
-    def _problems_of(self, number: int) -> Iterator[Problem]:
-        at = self._importer
-        key = f"{DEPOSITIONS_FOLDER}/{number}/{DEPOSITION_DOCUMENT}"
-        address = Urls(at.bucket).s3(key)
-        try:
-            found = [one for one in at.store.iterate_objects(at.bucket, key) if one.key == key]
-        except BucketNotFound:
-            raise
-        except AssetflowError as error:
-            self.may_pass |= isinstance(error, TransientError)
-            yield Problem(address, "", f"{type(error).__name__}: {error}")
-            return
-        self._listed[number] = found
-        if not found:
-            yield Problem(address, "", "is not there")
-            return
-        tree, made = self.rows([number])
-        ids = _ids(made["deposition"])
-        if not ids:
-            yield from tree.problems
-        elif ids != [number]:
-            reason = f"expected {number}, as its folder is called, found {ids[0]}"
-            yield Problem(address, "deposition_identifier", reason)
-
-    def rows(self, numbers: Iterable[int]) -> tuple[Tree, dict[str, TableRows]]:
-        """Rows of depositions whose documents were found, with authors and types."""
-        at = self._importer
-        wanted = sorted(numbers)
-        listing = DatasetListing(
-            f"{DEPOSITIONS_FOLDER}/", (one for number in wanted for one in self._listed[number])
-        )
-        tree = Tree(
-            at.bucket,
-            listing,
-            self._documents,
-            Urls(at.bucket, at.https_prefix),
-            outer_size=lambda _: 0,
-            has_deposition=lambda _: True,
-        )
-        items = [Item(f"{DEPOSITIONS_FOLDER}/{number}/", {}) for number in wanted]
-        return tree, make_rows(tree, OF_DEPOSITIONS, {"deposition": items}, {"depositions"})
-
-    def store_missing(self, connection: Connection[Any], told: Tree) -> dict[str, TableReport]:
-        """Make the rows that documents of the dataset named and that still are not there."""
-        if not self._missing:
-            return {}
-        lock_depositions(connection, self._missing, until_end_of="transaction")
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT id FROM deposition WHERE id = ANY(%s)", (list(self._missing),))
-            there = {int(row[0]) for row in cursor.fetchall()}
-        tree, made = self.rows(self._missing - there)
-        writer = Writer(connection, OF_DEPOSITIONS)
-        writer.write(made)
-        told.problems += tree.problems
-        told.warnings += tree.warnings
-        return {
-            table: TableReport(created=one.created, updated=one.updated, unchanged=one.unchanged)
-            for table, one in writer.written.tables.items()
-        }
-
-
-def lock_depositions(
-    connection: Connection[Any],
-    numbers: Iterable[int],
-    *,
-    until_end_of: Literal["session", "transaction"],
-) -> None:
-    """Let nobody else make these depositions meanwhile. In order, so that no two wait for each other."""
-    name = "pg_advisory_lock" if until_end_of == "session" else "pg_advisory_xact_lock"
-    with connection.cursor() as cursor:
-        for number in sorted(numbers):
-            cursor.execute(f"SELECT {name}(%s, %s)", (DEPOSITION_LOCKS, number))
-
-
-def _ids(rows: TableRows) -> list[int]:
-    """What the rows of a table whose documents give their ids have as id."""
-    place = rows.columns.index("id")
-    return [row[place] for row in rows.rows.values()]
 
 
 def _tell_of_rows_left_out(tree: Tree, made: Mapping[str, TableRows], writer: Writer) -> None:
@@ -491,14 +332,3 @@ def _told(tree: Tree) -> Iterator[None]:
             logger.warning("%s", warning)
         for problem in tree.problems:
             logger.error("%s", problem)
-
-
-@contextmanager
-def _translated(subject: str) -> Iterator[None]:
-    """Turn the database's errors into ours."""
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise ServiceUnavailable(f"{subject}: the database: {error}") from error
-    except psycopg.Error as error:
-        raise DatabaseRefused(f"{subject}: the database refused: {error}") from error

@@ -12,10 +12,18 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import cache
+from typing import Protocol
 
 from include.assets.stored_object import StoredObject
 
 _CLASS_OR_STAR = re.compile(r"\*|\[[^\]]+\]")
+
+
+class ObjectLister(Protocol):
+    """What is needed of S3 beside documents; strict about its answers."""
+
+    def iterate_objects(self, bucket: str, prefix: str) -> Iterator[StoredObject]:
+        """All objects whose keys start with the prefix."""
 
 
 class DatasetListing:
