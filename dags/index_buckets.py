@@ -14,7 +14,7 @@ removals: look at the plan before you raise them. What a run removed comes back 
 `assetflow restore RUN`.
 """
 
-from airflow.sdk import CronTriggerTimetable, Param, dag
+from airflow.sdk import Param, dag
 
 from include.defaults import DEFAULT_ARGS
 from include.indexing.request import FIELDS
@@ -22,11 +22,12 @@ from include.operators.index_planning import PlanIndexRunOperator
 from include.operators.index_removals import RemoveMissingOperator
 from include.operators.index_report import ReportIndexRunOperator
 from include.operators.index_slices import IndexSliceOperator
+from include.schedules import schedule_of
+from include.settings import settings
 
 
 @dag(
-    # Without a start date, so that the first run is at the next full hour and not at once.
-    schedule=CronTriggerTimetable("0 * * * *", timezone="UTC", run_immediately=False),
+    schedule=schedule_of("ASSETFLOW_INDEX_SCHEDULE", settings().index_schedule),
     catchup=False,
     max_active_runs=1,  # two runs over one bucket would wait for each other's claim
     default_args=DEFAULT_ARGS,

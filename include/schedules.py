@@ -26,5 +26,5 @@ def schedule_of(variable: str, text: str) -> CronTriggerTimetable | None:
     if not is_cron or not croniter.is_valid(expression):
         fix = "give five fields, such as 0 2 * * *, or leave it empty"
         raise InvalidInput([Problem(variable, "", f"{text!r} is no cron expression", fix)])
-    # The first run is at the next moment that it says, not at once.
+    # The first run is at the next moment that it says, not at once, as long as the DAG has no start date.
     return CronTriggerTimetable(expression, timezone="UTC", run_immediately=False)

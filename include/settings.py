@@ -86,6 +86,10 @@ class Settings(BaseSettings):
     index_workers: int = Field(
         16, ge=1, description="Assets that one index task looks at at a time."
     )
+    index_schedule: str = Field(
+        "0 * * * *",
+        description="When `index_buckets` runs by itself: a cron expression in UTC; empty means never.",
+    )
 
     # Imports into the catalog
     catalog_https_prefix: str = Field(

@@ -42,22 +42,29 @@ def test_another_text_is_refused_with_the_name_of_its_setting(text: str):
 
 
 @pytest.mark.parametrize(
-    ("text", "schedule"),
-    [("", None), ("0 2 * * *", "0 2 * * *"), ("nightly", InvalidInput)],
+    ("dag_id", "variable", "usual"),
+    [
+        ("index_buckets", "ASSETFLOW_INDEX_SCHEDULE", "0 * * * *"),
+        ("ingest_postgres", "ASSETFLOW_INGEST_SCHEDULE", None),
+    ],
 )
-def test_the_import_has_the_schedule_of_its_setting(
-    monkeypatch: pytest.MonkeyPatch, text: str, schedule: object
+@pytest.mark.parametrize("text", [None, "", "0 2 * * *", "nightly"])
+def test_a_dag_has_the_schedule_of_its_setting(
+    monkeypatch: pytest.MonkeyPatch, dag_id: str, variable: str, usual: str | None, text: str | None
 ):
-    monkeypatch.setenv(NAME, text)
+    if text is None:
+        monkeypatch.delenv(variable, raising=False)
+    else:
+        monkeypatch.setenv(variable, text)
     settings.cache_clear()
     try:
-        found = DagBag("dags/ingest_postgres.py")
+        found = DagBag(f"dags/{dag_id}.py")
     finally:
         settings.cache_clear()
-    if schedule is InvalidInput:
+    if text == "nightly":
         (error,) = found.import_errors.values()
-        assert f"{NAME}: 'nightly' is no cron expression" in error
-    else:
-        assert found.import_errors == {}
-        timetable = found.dags["ingest_postgres"].timetable
-        assert getattr(timetable, "expression", None) == schedule
+        assert f"{variable}: 'nightly' is no cron expression" in error
+        return
+    assert found.import_errors == {}
+    timetable = found.dags[dag_id].timetable
+    assert getattr(timetable, "expression", None) == (usual if text is None else text or None)
