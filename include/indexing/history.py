@@ -100,17 +100,23 @@ class BucketHistory(BaseModel):
             last is None or now - last.started_at >= timedelta(days=every_days) for last in lasts
         )
 
-    def left_before(self, since: datetime | None, *, run_key: str) -> datetime | None:
-        """When the oldest change was made that earlier runs left and one with this look-back cannot see.
+    def left_before(
+        self, since: datetime | None, *, generations: Iterable[Generation], run_key: str
+    ) -> datetime | None:
+        """When the oldest change was made that earlier runs left and that one run did not look at.
 
         Args:
             since: from when on the run looked at changes; None: at all.
+            generations: of the records that it looked at.
             run_key: of that run, whose own row does not count.
         """
         whole = (row for row in reversed(self.rows) if row.is_whole and row.run_key != run_key)
         last = next(whole, None)
         left_at = None if last is None else last.left_at
-        return left_at if left_at is not None and since is not None and left_at < since else None
+        if last is None or left_at is None:
+            return None
+        is_seen = set(last.generations) <= {*generations} and (since is None or left_at >= since)
+        return None if is_seen else left_at
 
 
 def history_row(

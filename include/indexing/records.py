@@ -259,6 +259,8 @@ class RecordSync:
             return
         self._at.in_threads(self._prove_uncopied, works)
         works = [work for work in works if work.error is None]
+        if not works:
+            return
         changes = [
             self._adoption(work, tuple(work.plan.adopted if work.plan else ())) for work in works
         ]
@@ -285,8 +287,8 @@ class RecordSync:
         folder = f"{work.location.key_prefix}{self._at.copy_folder}/"
         try:
             copies = dated_copies(self._at.store.list_folder(self._at.bucket, folder))
-        except AssetflowError as error:
-            work.error = error
+        except Exception as error:  # noqa: BLE001  one asset's, whatever it is
+            work.error = failure_of(work.location, error)
             return
         if missed := [name for name in adopted if name in copies]:
             copy = copies[missed[0]][0].key

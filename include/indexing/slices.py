@@ -44,7 +44,7 @@ class LocationSource(Protocol):
     """One collection of DocDB."""
 
     def iterate_locations(self, bucket: str, *, since: str | None = None) -> Iterator[str]:
-        """These locations; some perhaps twice."""
+        """Locations of the bucket's records that have changed since then; some perhaps twice."""
 
     def known_locations(self, places: Sequence[AssetLocation]) -> set[AssetLocation]:
         """Those that have a record."""

@@ -10,6 +10,7 @@ from include.errors import AssetflowError, InvalidInput
 from include.hooks.mail import MailHook
 from include.hooks.s3 import AssetStoreHook
 from include.operators.base import PLAN_TASK_ID
+from include.operators.runs import task_states
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def tell(event: Event, context: Context) -> None:
     """
     ti = context["ti"]
     error = context.get("exception")
-    if isinstance(error, SystemExit) or (error and has_ended_for_airflow(ti)):
+    if isinstance(error, SystemExit) or (error and has_ended_for_airflow(context)):
         logger.info("%s was stopped from outside; the report of the run tells of it", ti.task_id)
         return
     reason = (str(error) or type(error).__name__) if error else "the task was killed; see its log"
@@ -56,15 +57,23 @@ def tell(event: Event, context: Context) -> None:
         logger.exception("%s: the failure of %s was not recorded", plan.location, ti.task_id)
 
 
-def has_ended_for_airflow(ti: Any) -> bool:
+def has_ended_for_airflow(context: Context) -> bool:
     """Whether Airflow has this task instance as failed while it still runs: somebody stopped it.
 
     Its process learns that a second or two later. Meanwhile it may fail by itself, over a folder that
     ``report_run`` has already removed. A try that fails of itself is *running* to Airflow until its
     process has gone, or *up_for_retry*.
     """
-    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
-    return bool(states.get(instance_name(ti)) == "failed")
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    ti = context["ti"]
+    try:
+        states = task_states(context)
+    except AirflowRuntimeError as error:
+        # Telling once too often is better than not at all.
+        logger.warning("Whether %s was stopped is not known: %s", instance_name(ti), error)
+        return False
+    return states.get(instance_name(ti)) == "failed"
 
 
 def record_failure(bucket: RunsBucket, plan: RunPlan, ti: Any, reason: str) -> None:

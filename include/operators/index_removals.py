@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -76,7 +77,7 @@ class RemoveMissingOperator(IndexOperator):
         if len(counted) < len(bucket.slices):
             lost = len(bucket.slices) - len(counted)
             raise RunIncomplete(f"nothing is removed: {lost} of its slices were not examined")
-        journal = f"{bucket.bucket}-removals"
+        journal = f"removals-{bucket.bucket}"
         report = remove(
             proposals,
             self.workplace(plan, bucket.bucket, self.journal(context, journal, [])),
@@ -85,12 +86,13 @@ class RemoveMissingOperator(IndexOperator):
             examined=examined_by_kind(counted),
             bucket_is_empty=bucket.is_empty,
         )
-        # Also what earlier tries wrote down.
-        journals = self.runs_bucket.list_keys(
-            journal_key(dag_id, plan.run_key, journal).removesuffix(".json")
+        # Also what earlier tries wrote down, and nothing of a bucket whose name begins like this.
+        prefix = journal_key(dag_id, plan.run_key, journal).removesuffix(".json")
+        journals = tuple(
+            key
+            for key in self.runs_bucket.list_keys(prefix)
+            if re.fullmatch(r"-[0-9a-f]+\.json", key.removeprefix(prefix))
         )
-        report = report.model_copy(
-            update={"journals": tuple(journals), "planned_at": plan.started_at}
-        )
+        report = report.model_copy(update={"journals": journals, "planned_at": plan.started_at})
         self.runs_bucket.write(key, report.model_dump(mode="json"))
         return report

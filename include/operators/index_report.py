@@ -143,6 +143,11 @@ class ReportIndexRunOperator(IndexOperator):
             except MalformedAnswer as error:
                 return str(error)
             since = plan.buckets[report.bucket].since
+            left_before = history.left_before(
+                since,
+                generations=plan.request.schema_generations if plan.request.run_docdb_sync else (),
+                run_key=plan.run_key,
+            )
             row = history_row(
                 report,
                 run_id=plan.run_id,
@@ -151,7 +156,7 @@ class ReportIndexRunOperator(IndexOperator):
                 ended_at=ended_at,
                 is_whole=not plan.request.assets,
                 generations=plan.request.schema_generations,
-                left_before=history.left_before(since, run_key=plan.run_key),
+                left_before=left_before,
             )
             try:
                 content = history.with_row(row).model_dump(mode="json")

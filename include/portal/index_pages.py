@@ -156,13 +156,18 @@ def _show_report(
     decided = {
         name: _unless_unreadable(unreadable, runs.find_removals, run_key, name) for name in names
     }
-    removals = {name: one for name, one in decided.items() if one is not None}
+    # Of a run that was cleared, what its first execution decided may still be there.
+    removals = {
+        name: one
+        for name, one in decided.items()
+        if one is not None and _is_of(plan, one.planned_at)
+    }
     slices = [one.name for one in plan.slices] if plan else []
     part = asked.part if asked.part in slices else ""
     wanted = view.LineFilter.of(asked.outcome, asked.text)
     lines = report.lines
     if part:
-        lines = _lines_of_slice(runs, run_key, part, removals, unreadable)
+        lines = _lines_of_slice(runs, run_key, part, plan, removals, unreadable)
     chosen = wanted.choose(lines)
     address = f"runs/{run_key}"
     filters = {"outcome": wanted.outcome or "", "text": wanted.text, "part": part}
@@ -215,17 +220,23 @@ def _unless_unreadable(problems: list[str], read: Callable[..., T | None], *name
         return None
 
 
+def _is_of(plan: IndexPlan | None, planned_at: datetime | None) -> bool:
+    """Whether what says that it was planned then is of this plan; what says nothing is taken to be."""
+    return plan is None or planned_at in {None, plan.started_at}
+
+
 def _lines_of_slice(
     runs: IndexRuns,
     run_key: str,
     name: str,
+    plan: IndexPlan | None,
     removals: Mapping[str, RemovalReport],
     problems: list[str],
 ) -> tuple[Line, ...]:
     """All lines of one slice, as its removals ended them."""
     is_known = not problems  # else the removals may be what could not be read
     found = _unless_unreadable(problems, runs.find_slice, run_key, name)
-    if found is None:
+    if found is None or not _is_of(plan, found.slice.planned_at):
         return ()
     own = removals.get(found.slice.bucket)
     return tuple(settle(line, own) if own or is_known else line for line in found.lines)

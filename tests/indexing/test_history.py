@@ -89,12 +89,24 @@ def test_what_was_left_and_fell_out_of_the_look_back_is_not_in_step(
     left_at: datetime | None, since: datetime | None, seen: datetime | None
 ):
     found = history(row(NOW - DAY, left_at=left_at))
-    assert found.left_before(since, run_key="this run's") == seen
+    assert found.left_before(since, generations=[V1, V2], run_key="this run's") == seen
     later = row(NOW, left_before=seen)
     assert later.left_at == seen
-    assert found.with_row(later).left_before(since, run_key="the next run's") == seen
+    then = found.with_row(later)
+    assert then.left_before(since, generations=[V1, V2], run_key="the next run's") == seen
 
 
 def test_a_run_that_is_cleared_does_not_believe_its_own_row():
     earlier = row(NOW - DAY, left_at=NOW - 20 * DAY)
-    assert history(earlier).left_before(NOW - 14 * DAY, run_key=earlier.run_key) is None
+    since, both = NOW - 14 * DAY, [V1, V2]
+    assert history(earlier).left_before(since, generations=both, run_key=earlier.run_key) is None
+
+
+@pytest.mark.parametrize("generations", [[], [V2]], ids=["folders only", "of the other generation"])
+@pytest.mark.parametrize("since", [None, NOW - 14 * DAY])
+def test_what_was_left_stays_left_for_a_run_that_looks_at_other_records(
+    generations: list[Generation], since: datetime | None
+):
+    left_at = NOW - 2 * DAY
+    found = history(row(NOW - DAY, left_at=left_at, generations=[V1]))
+    assert found.left_before(since, generations=generations, run_key="this run's") == left_at

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 
 from include.clients.runs_bucket import failure_key
 from include.errors import CommandFailed, ServiceUnavailable
@@ -76,6 +78,20 @@ def test_a_task_that_was_stopped_tells_nobody(
     tell("fail", plan, exception=error, states=states, map_index=1)
     assert deployment.runs_keys() == []
     assert mails.messages() == []
+
+
+def test_a_failure_is_told_when_airflow_does_not_say_whether_it_was_a_stop(
+    plan: Any, deployment: Buckets, mails: Mail
+):
+    context = make_context(plan, "compress_data", exception=ERROR)
+
+    def silent(**_: Any) -> None:
+        raise AirflowRuntimeError(ErrorResponse(error=ErrorType.GENERIC_ERROR))
+
+    context["ti"].get_task_states = silent
+    JobMailNotifier("fail").notify(context)
+    assert len(mails.messages()) == 1
+    assert recorded_reason(deployment.runs_bucket, plan, "compress_data") == str(ERROR)
 
 
 def test_a_dry_run_tells_nobody(tmp_path: Path, deployment: Buckets, mails: Mail):

@@ -443,6 +443,8 @@ def test_the_journal_is_in_the_runs_bucket_before_anything_goes(deployment: Buck
     (key,) = [key for key in deployment.runs_keys() if "/journal/" in key]
     (entry,) = deployment.runs_bucket.read(key)
     assert entry["record"]["subject"] == {"a": {"$numberInt": "1"}}
+    told = deployment.runs_bucket.read(removals_key(DAG_ID, removing.key, deployment.private))
+    assert told["journals"] == [key]
     found = deployment.runs_bucket.read(
         found_key(DAG_ID, removing.key, f"{deployment.private}-records-v1-0000")
     )

@@ -546,6 +546,31 @@ def test_a_report_that_was_cut_offers_each_slice_with_all_of_its_lines(
     assert shown_assets(unknown) == shown_assets(whole)
 
 
+def test_what_a_cleared_run_left_of_its_first_execution_is_not_shown(
+    client: TestClient, objects: FakeObjects
+) -> None:
+    plan = make_plan()
+    earlier = plan.started_at - timedelta(hours=1)
+    one = plan.buckets["open-data"].slices[1]
+    stale = SliceReport(
+        slice=one.model_copy(update={"planned_at": earlier}),
+        dry_run=False,
+        examined=1,
+        unchanged=0,
+        lines=(make_line(asset="s3://open-data/of_before"),),
+    )
+    refused = RemovalReport(bucket="open-data", dry_run=False, refused=REFUSED, planned_at=earlier)
+    objects.contents = contents_of(
+        plan=plan,
+        report=make_report(),
+        removals=(refused,),
+        found={one.name: stale.model_dump(mode="json")},
+    )
+    answer = client.get(RUN_PAGE, params={"part": one.name})
+    assert shown_assets(answer) == []
+    assert REFUSED not in text_of(answer)
+
+
 # --------------------------------------------------------------------------- by the run's id
 
 
