@@ -62,8 +62,8 @@ class RemovalLimits:
             allowed = min(self.count, max(FEW, int(self.share * examined[kind])))
             if count > allowed:
                 return (
-                    f"{count} {kind}s would be removed, but of {examined[kind]} assets examined only "
-                    f"{allowed} may be (max_removals {self.count}, max_removal_share "
+                    f"{count} {kind}s would be removed, but of {examined[kind]} assets compared "
+                    f"only {allowed} may be (max_removals {self.count}, max_removal_share "
                     f"{self.share:g}): look at the plan, then raise the limits for one run"
                 )
         return ""

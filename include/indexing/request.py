@@ -86,7 +86,8 @@ FIELDS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
         "minimum": 0,
         "maximum": 1,
         "title": "Share removed at most",
-        "description": "The same, as a share of the assets examined. Ten are always allowed.",
+        "description": "The same, as a share of the assets that were compared; folders that have a "
+        "record, and are only looked up, do not count. Ten are always allowed.",
         "section": _LIMITS,
     },
     "schema_generations": {

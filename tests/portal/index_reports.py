@@ -35,7 +35,7 @@ NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 RUN_ID = "scheduled__2026-11-20T10:00:00+00:00"
 RUN_KEY = run_key_of(RUN_ID, datetime(2026, 11, 20, 10, tzinfo=UTC))
 REFUSED = (
-    "412 records would be removed, but of 5480 assets examined only 200 may be (max_removals 200, "
+    "412 records would be removed, but of 5480 assets compared only 200 may be (max_removals 200, "
     "max_removal_share 0.05): look at the plan, then raise the limits for one run"
 )
 
