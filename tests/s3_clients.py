@@ -22,13 +22,15 @@ def _session(access_key: str, secret_key: str, region: str) -> boto3.Session:
     return boto3.Session(access_key, secret_key, region_name=region)
 
 
-def s3_client(server: Any, endpoint_url: str = "", *, attempts: int = 1) -> S3Client:
+def s3_client(
+    server: Any, endpoint_url: str = "", *, attempts: int = 1, time_limit_s: float = 5
+) -> S3Client:
     """Our client; *attempts* as botocore counts them, the first one included."""
     config = Config(
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=32,
         connect_timeout=5,
-        read_timeout=5,
+        read_timeout=time_limit_s,
         s3={"addressing_style": "path"},
     )
     place = endpoint_url or server.endpoint_url

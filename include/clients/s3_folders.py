@@ -31,6 +31,7 @@ class S3Folders:
         strict: asked whenever the quick answer is not proof enough.
         session: whose credentials are used; asked again when they are about to expire.
         endpoint_url: None for AWS itself.
+        time_limit_s: of one request.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class S3Folders:
         session: boto3.Session,
         endpoint_url: str | None = None,
         region: str | None = None,
+        time_limit_s: float = TIME_LIMIT_S,
     ) -> None:
         from obstore.auth.boto3 import Boto3CredentialProvider
         from obstore.store import S3Store
@@ -55,10 +57,10 @@ class S3Folders:
             credential_provider=Boto3CredentialProvider(session, ttl=timedelta(minutes=5)),
             client_options={
                 "allow_http": endpoint_url is not None and endpoint_url.startswith("http://"),
-                "timeout": timedelta(seconds=TIME_LIMIT_S),
+                "timeout": timedelta(seconds=time_limit_s),
             },
             # The strict client tries again by itself.
-            retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=TIME_LIMIT_S)},
+            retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=time_limit_s)},
         )
 
     def list_folder(self, prefix: str) -> Folder:

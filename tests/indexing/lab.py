@@ -66,6 +66,9 @@ class Lab:
     v1: Any
     v2: Any
     endpoint_url: str = ""
+    time_limit_s: float = 5
+    """Of one request to S3."""
+
     journal: list[dict[str, Any]] = field(default_factory=list)
     wrap_store: Callable[[S3Client], Any] = lambda store: store
     wrap_lister: Callable[[Any], Any] = lambda lister: lister
@@ -136,13 +139,14 @@ class Lab:
     # -- running
 
     def workplace(self, **changes: Any) -> Workplace:
-        strict = s3_client(self.server, self.endpoint_url)
+        strict = s3_client(self.server, self.endpoint_url, time_limit_s=self.time_limit_s)
         session: boto3.Session = boto_session(self.server)
         folders = S3Folders(
             self.bucket,
             strict,
             session=session,
             endpoint_url=self.endpoint_url or self.server.endpoint_url,
+            time_limit_s=self.time_limit_s,
         )
         return Workplace(
             bucket=self.bucket,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -125,6 +126,36 @@ def test_a_fault_of_s3_at_any_request(proxied: tuple[Lab, FaultProxy], place: in
         proxy.clear()
         assert_nothing_is_lost(lab, before)
         assert_the_next_runs_finish(lab, before)
+
+
+@pytest.mark.parametrize(
+    ("method", "asset"),
+    [
+        ("GET", "changed"),
+        ("GET", "gone"),
+        ("GET", "uploaded"),
+        ("PUT", "changed"),
+        ("PUT", "lacking"),
+        ("PUT", "uploaded"),
+    ],
+)
+def test_a_request_that_is_not_answered_in_time(
+    proxied: tuple[Lab, FaultProxy], method: str, asset: str
+):
+    """It reaches the server all the same, after its sender has given it up."""
+    lab, proxy = proxied
+    before = scene(lab)
+    go_on = threading.Event()
+    held = Fault(method=method, contains=f"{asset}/", times=1, hold_until=go_on)
+    proxy.add(held)
+    lab.time_limit_s = 0.5
+    attempt(lab)
+    assert held.times == 0
+    lab.time_limit_s = 5
+    proxy.clear()
+    go_on.set()
+    assert_nothing_is_lost(lab, before)
+    assert_the_next_runs_finish(lab, before)
 
 
 @pytest.mark.parametrize(
